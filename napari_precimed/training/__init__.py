@@ -1,1 +1,1 @@
-"""training."""
+"""Data sets, recipes, fitting and evaluation of the built-in models."""

@@ -1,0 +1,100 @@
+"""Every error that this package raises on purpose.
+
+PrecimedError
+├── InputError                  the user's input or options; exit code 2
+│   ├── ReadError               a file that cannot be read, or not without guessing
+│   │   └── SeriesChoiceError   several DICOM series, none chosen
+│   ├── GeometryError           two images that do not share a grid, or a grid that is none
+│   ├── PatientMismatchError    the scan of one patient, the genome of another
+│   ├── ModelNotFoundError      a model name that does not exist
+│   ├── BundleError             a model bundle that is broken or asks for too much
+│   ├── DatasetError            a data set for training or evaluation that does not fit
+│   └── OutputError             a place that cannot be written
+├── StoreError                  the database refused
+└── CancelledError              the user pressed Cancel
+
+A message names the offending value, what was expected, and the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PrecimedError(Exception):
+    """Base of all errors raised on purpose by napari-precimed."""
+
+
+class InputError(PrecimedError):
+    """The input or the options are wrong; the message says what and how to mend it."""
+
+
+class ReadError(InputError):
+    """A file that cannot be read, or not without guessing."""
+
+
+class SeriesChoiceError(ReadError):
+    """Several DICOM series were found and none was chosen.
+
+    Parameters
+    ----------
+    message : str
+        What the user reads.
+    series : sequence
+        The series found, in the order listed to the user
+        (``napari_precimed.io.dicom.SeriesSummary``).
+    """
+
+    def __init__(self, message: str, series: Sequence[object]) -> None:
+        super().__init__(message)
+        self.series = tuple(series)
+
+
+class GeometryError(InputError):
+    """Two images that do not share a grid, or a transform that describes none."""
+
+
+class PatientMismatchError(InputError):
+    """The scan belongs to one patient and the genome to another.
+
+    Parameters
+    ----------
+    patient_id : str or None
+        The patient of the scan.
+    sample_id : str
+        The sample named in the VCF.
+    """
+
+    def __init__(self, patient_id: str | None, sample_id: str) -> None:
+        who = f"patient '{patient_id}'" if patient_id else "a patient without an id"
+        super().__init__(
+            f"The scan is of {who}, the variants are of sample '{sample_id}'. If they are the same "
+            f"person, say so: --sample {sample_id} maps the sample to this patient, and the "
+            "mapping is recorded."
+        )
+        self.patient_id = patient_id
+        self.sample_id = sample_id
+
+
+class ModelNotFoundError(InputError):
+    """A model name that the catalogue does not hold."""
+
+
+class BundleError(InputError):
+    """A model bundle that is broken, or that asks for more than it may."""
+
+
+class DatasetError(InputError):
+    """A data set for training or evaluation that does not have the expected form."""
+
+
+class OutputError(InputError):
+    """A file or folder that cannot be written."""
+
+
+class StoreError(PrecimedError):
+    """The case database refused to read or write."""
+
+
+class CancelledError(PrecimedError):
+    """The user cancelled the work; nothing was changed."""

@@ -1,0 +1,146 @@
+"""The LIDC nodule crops: reading them, and the split that every lung recipe shares.
+
+The crops are 96 x 96 pixels around one nodule, all the slices that hold it. Grey is linear in HU
+inside a slice, but the gain differs between slices, so nothing here claims HU: the networks
+normalise each slice on their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_precimed.errors import DatasetError
+
+FILE_NAME = "lidc_nodules.npz"
+_KEYS = ("image", "reader_bits", "offset", "name", "malignancy", "n_readers", "spacing_zyx_mm")
+SPLIT_PERCENT = {"test": 20, "validation": 12}  # the rest is training
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """One nodule.
+
+    Attributes
+    ----------
+    name : str
+        ``"<patient>/nodule-<k>"``.
+    image : ndarray of uint8, shape (z, y, x)
+        Grey values; ascending z; the gain differs from slice to slice.
+    reader_share : ndarray of float32, shape (z, y, x)
+        Share of the readers who marked the voxel, 0 to 1.
+    malignancy : float
+        Mean reader opinion, 1 (highly unlikely) to 5 (highly suspicious); not pathology.
+    spacing_mm : tuple of float
+        (z, y, x).
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    reader_share: NDArray[np.float32]
+    malignancy: float
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def patient(self) -> str:
+        """The patient's id, the part of the name before the slash."""
+        return self.name.split("/")[0]
+
+    @property
+    def consensus(self) -> NDArray[np.bool_]:
+        """The mask that at least half of the readers drew, shape (z, y, x)."""
+        return self.reader_share >= 0.5
+
+
+@dataclass(frozen=True)
+class LidcNodules:
+    """All nodules of one file in the LIDC crop format; holds the arrays, hands out `Nodule`."""
+
+    arrays: dict[str, NDArray]
+
+    def __len__(self) -> int:
+        return len(self.arrays["name"])
+
+    def __getitem__(self, index: int) -> Nodule:
+        a = self.arrays
+        part = slice(int(a["offset"][index]), int(a["offset"][index + 1]))
+        bits = a["reader_bits"][part]
+        n_readers = int(a["n_readers"][index])
+        votes = np.zeros(bits.shape, np.float32)
+        for reader in range(8):
+            votes += (bits >> reader) & 1
+        z, y, x = (float(v) for v in a["spacing_zyx_mm"][index])
+        return Nodule(
+            name=str(a["name"][index]),
+            image=a["image"][part],
+            reader_share=votes / n_readers,
+            malignancy=float(a["malignancy"][index]),
+            spacing_mm=(z, y, x),
+        )
+
+    def __iter__(self) -> Iterator[Nodule]:
+        return (self[i] for i in range(len(self)))
+
+    @cached_property
+    def patients(self) -> list[str]:
+        """The patient id of each nodule, in order."""
+        return [str(name).split("/")[0] for name in self.arrays["name"]]
+
+
+def read_lidc(path: str | Path) -> LidcNodules:
+    """Read a file of nodule crops.
+
+    Parameters
+    ----------
+    path : path
+        The ``.npz`` file, or a folder that holds ``lidc_nodules.npz`` (directly or in
+        ``imaging/``).
+
+    Raises
+    ------
+    DatasetError
+        If there is no such file or it lacks an array.
+    """
+    file = _find(Path(path))
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            missing = [key for key in _KEYS if key not in archive]
+            if missing:
+                raise DatasetError(
+                    f"{file} lacks the array '{missing[0]}'; a file of nodule crops holds "
+                    f"{', '.join(_KEYS)}."
+                )
+            return LidcNodules({key: archive[key] for key in _KEYS})
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{file} is not a readable .npz file of nodule crops: {error}") from error
+
+
+def _find(path: Path) -> Path:
+    if path.is_file():
+        return path
+    for candidate in (path / FILE_NAME, path / "imaging" / FILE_NAME):
+        if candidate.is_file():
+            return candidate
+    raise DatasetError(
+        f"No {FILE_NAME} at '{path}'; give the file, or the folder that holds it, with --data."
+    )
+
+
+def split_of(patient: str, salt: str = "lidc") -> str:
+    """Which part of the split a patient belongs to: 'train', 'validation' or 'test'.
+
+    The rule is a hash of the patient's id, so a patient can never stand in two parts, whatever
+    else is in the file, and all of a patient's nodules go together.
+    """
+    percent = int(hashlib.sha256(f"{salt}:{patient}".encode()).hexdigest()[:8], 16) % 100
+    if percent < SPLIT_PERCENT["test"]:
+        return "test"
+    if percent < SPLIT_PERCENT["test"] + SPLIT_PERCENT["validation"]:
+        return "validation"
+    return "train"

@@ -1,1 +1,1 @@
-"""core."""
+"""Values and arithmetic: what a scan, a lesion, a patient and a run are. No torch, no napari."""

@@ -118,7 +118,9 @@ def read_lidc(path: str | Path) -> LidcNodules:
                 )
             return LidcNodules({key: archive[key] for key in _KEYS})
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file} is not a readable .npz file of nodule crops: {error}") from error
+        raise DatasetError(
+            f"{file} is not a readable .npz file of nodule crops: {error}"
+        ) from error
 
 
 def _find(path: Path) -> Path:

@@ -191,7 +191,9 @@ def _cut(
 def _disturb(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Gain, offset and noise per slab, and a little gain per slice."""
     n, depth = image.shape[:2]
-    gain = torch.from_numpy(rng.normal(1, 0.12, (n, 1, 1, 1)) * rng.normal(1, 0.05, (n, depth, 1, 1)))
+    gain = torch.from_numpy(
+        rng.normal(1, 0.12, (n, 1, 1, 1)) * rng.normal(1, 0.05, (n, depth, 1, 1))
+    )
     offset = torch.from_numpy(rng.normal(0, 0.12, (n, 1, 1, 1)))
     strength = torch.from_numpy(np.abs(rng.normal(0, 0.06, (n, 1, 1, 1)))).float()
     noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))

@@ -13,6 +13,12 @@ from napari_precimed.core.files import atomic_path
 from napari_precimed.errors import OutputError
 
 
+def _write_half(target: Path, then: BaseException) -> None:
+    with atomic_path(target) as partial:
+        partial.write_text("half")
+        raise then
+
+
 def test_a_finished_write_replaces_the_old_file_and_leaves_nothing_beside(tmp_path: Path) -> None:
     target = tmp_path / "labels.nii.gz"
     target.write_text("old")
@@ -27,9 +33,8 @@ def test_a_finished_write_replaces_the_old_file_and_leaves_nothing_beside(tmp_pa
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "table.csv"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _write_half(target, KeyboardInterrupt())
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
@@ -42,12 +47,8 @@ def test_a_missing_folder_is_named_with_the_mend(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_named_with_the_mend(tmp_path: Path) -> None:
     target = tmp_path / "table.csv"
-    with (
-        pytest.raises(OutputError, match=r"table\.csv.*disk is full"),
-        atomic_path(target) as partial,
-    ):
-        partial.write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OutputError, match=r"table\.csv.*disk is full"):
+        _write_half(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,112 @@
+"""``python -m genomics``: score a VCF, train a model, evaluate one.
+
+Exit codes: 0 done; 2 the input or the options are wrong, said in one line; 3 the work failed.
+With ``--json`` one JSON object goes to stdout and nothing else; progress goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from genomics.errors import CancelledError, InputError
+
+EXIT_INPUT, EXIT_FAILED = 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Variants of one patient: read, placed in their genes, scored. Not a medical device.",
+)
+
+
+@app.command()
+def train(
+    name: str = typer.Argument(help="The model to train: missense-lstm."),
+    data: Path = typer.Option(..., help="Table of labelled variants, or the folder that holds it."),
+    out: Path = typer.Option(..., help="Folder to write; must not exist."),
+    epochs: int = typer.Option(20, min=1, help="At most; training stops early by itself."),
+    members: int = typer.Option(3, min=1, help="Networks in the ensemble."),
+    flank: int = typer.Option(50, min=1, max=50, help="Residues read on either side."),
+    seed: int = typer.Option(0, help="Of initialisation and shuffling; the split has its own."),
+) -> None:
+    """Train a model on a table of labelled variants, genes split."""
+    from genomics.lstm import FlankLstmConfig
+    from genomics.training import FitOptions, train_missense
+
+    _expect_missense(name)
+    config = train_missense(
+        data,
+        out,
+        FlankLstmConfig(flank=flank, members=members),
+        FitOptions(epochs=epochs, seed=seed),
+        log=_say,
+    )
+    best = max(max(history) for history in config["training"]["history"])
+    _say(f"wrote {out}; best validation AUROC of one network {best:.3f}")
+
+
+@app.command()
+def evaluate(
+    name: str = typer.Argument(help="A built-in model, or the folder of a trained one."),
+    data: Path = typer.Option(..., help="Table of labelled variants, or the folder that holds it."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Measure a model on genes that neither training nor validation has seen."""
+    from genomics.score import evaluate_missense
+
+    result = evaluate_missense(name, data)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    print(f"{result['model']} on {result['n']['cases']} variants of {result['n']['genes']} genes")
+    for metric, figure in result["metrics"].items():
+        print(f"  {metric:26} {_figure(figure)}")
+
+
+def _figure(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"not defined (n {figure['n']})"
+    low, high = figure["ci95"]
+    interval = "" if low is None else f" (95 % CI {low:.3f} to {high:.3f})"
+    return f"{figure['value']:.3f}{interval}, n {figure['n']}"
+
+
+def _expect_missense(name: str) -> None:
+    if name != "missense-lstm":
+        raise InputError(f"{name}: no such recipe; the only one is missense-lstm")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(command: Callable[[], Any]) -> int:
+    """Run a command and turn its errors into one line and an exit code."""
+    try:
+        command()
+    except InputError as error:
+        _say(f"genomics: {error}")
+        return EXIT_INPUT
+    except (CancelledError, KeyboardInterrupt):
+        _say("genomics: cancelled; nothing was written")
+        return EXIT_FAILED
+    except Exception as error:
+        _say(f"genomics: the work failed: {type(error).__name__}: {error}")
+        return EXIT_FAILED
+    return 0
+
+
+def main() -> None:
+    """Parse the command line, run and exit."""
+    sys.exit(run(lambda: app()))
+
+
+if __name__ == "__main__":
+    main()

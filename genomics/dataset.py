@@ -1,0 +1,102 @@
+"""The table of labelled missense variants, and its split by gene."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from genomics.errors import TableError
+
+MISSENSE_TABLE = "missense_windows.tsv.gz"
+WINDOW_RESIDUES = 101
+SPLIT_PERCENT: Mapping[str, int] = {"train": 80, "validation": 10, "test": 10}
+
+Part = Literal["train", "validation", "test"]
+_COLUMNS = ("gene", "pos", "wt", "mt", "label", "wt_window101")
+
+
+def find_missense_table(path: Path) -> Path:
+    """Return the table at ``path``: the file itself, its folder or the folder above that."""
+    candidates = [path, path / MISSENSE_TABLE, path / "genomics" / MISSENSE_TABLE]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise TableError(
+        f"{path}: no table of missense variants there; give {MISSENSE_TABLE}, "
+        "or the folder that holds it"
+    )
+
+
+def read_missense_table(path: Path) -> pd.DataFrame:
+    """Read labelled missense variants.
+
+    Parameters
+    ----------
+    path : Path
+        A tab-separated table, plain or gzipped, with at least the columns gene, pos, wt, mt,
+        label (1 = pathogenic, 0 = benign) and wt_window101 (101 residues, the substituted one
+        in the middle, ``-`` beyond the protein's ends); or a folder that holds one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per variant, in the file's order.
+
+    Raises
+    ------
+    TableError
+        The table is missing, damaged or breaks that format.
+    """
+    source = find_missense_table(path)
+    try:
+        # "NA" is a gene's or residue's possible name here, never a missing value.
+        table = pd.read_csv(source, sep="\t", keep_default_na=False, dtype={"gene": str})
+    except (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError, ValueError) as error:
+        raise TableError(f"{source}: not a readable tab-separated table: {error}") from error
+    missing = [column for column in _COLUMNS if column not in table.columns]
+    if missing:
+        raise TableError(f"{source}: column {missing[0]!r} is missing; expected {_COLUMNS}")
+    _check_rows(source, table)
+    return table
+
+
+def _check_rows(source: Path, table: pd.DataFrame) -> None:
+    if table.empty:
+        raise TableError(f"{source}: holds no variant")
+    windows = table["wt_window101"].astype(str)
+    checks = {
+        "label must be 0 or 1": ~table["label"].isin([0, 1]),
+        f"wt_window101 must have {WINDOW_RESIDUES} residues": windows.str.len() != WINDOW_RESIDUES,
+        "the middle of wt_window101 must be wt": windows.str[WINDOW_RESIDUES // 2] != table["wt"],
+        "mt must be one residue": table["mt"].astype(str).str.len() != 1,
+    }
+    for rule, broken in checks.items():
+        if broken.any():
+            row = int(broken.to_numpy().argmax())
+            raise TableError(f"{source}, line {row + 2}: {rule}; found {table.iloc[row].to_dict()}")
+
+
+def part_of_gene(gene: str, seed: int) -> Part:
+    """Return the part of the split that a gene belongs to.
+
+    The rule is the gene's own: SHA-256 of ``"seed:gene"``, modulo 100, against
+    ``SPLIT_PERCENT``. A gene therefore stays in its part when the table grows.
+    """
+    percent = int.from_bytes(hashlib.sha256(f"{seed}:{gene}".encode()).digest()[:8], "big") % 100
+    if percent < SPLIT_PERCENT["train"]:
+        return "train"
+    return "validation" if percent < 100 - SPLIT_PERCENT["test"] else "test"
+
+
+def split_genes(genes: Iterable[str], seed: int) -> dict[Part, list[str]]:
+    """Return the sorted genes of each part; no gene is in two."""
+    parts: dict[Part, list[str]] = {"train": [], "validation": [], "test": []}
+    for gene in sorted(set(genes)):
+        parts[part_of_gene(gene, seed)].append(gene)
+    return parts

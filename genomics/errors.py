@@ -1,0 +1,88 @@
+"""What can go wrong in ``genomics``, as one tree.
+
+::
+
+    GenomicsError
+    ├── InputError                the user can mend it: exit code 2
+    │   ├── VcfError              the VCF breaks a rule of its specification, on a given line
+    │   ├── SampleError           the sample asked for is not in the VCF, or must be chosen
+    │   ├── ReferenceError        the FASTA cannot be read, or lacks a sequence
+    │   │   ├── BuildMismatchError    VCF and reference are on different builds
+    │   │   └── RefMismatchError      REF contradicts the reference's bases
+    │   ├── GenesError            the GFF3 cannot be used
+    │   ├── ModelError            no such model, or its folder is damaged
+    │   ├── TableError            a training or evaluation table is not in the documented format
+    │   ├── ReportFormatError     a stored report cannot be read back
+    │   └── OutputError           the result cannot be written there
+    └── CancelledError            the caller asked to stop
+"""
+
+from __future__ import annotations
+
+
+class GenomicsError(Exception):
+    """Anything that ``genomics`` refuses or fails at; the message is one readable line."""
+
+
+class InputError(GenomicsError):
+    """The input or the options are wrong; the message says how to mend them."""
+
+
+class VcfError(InputError):
+    """A VCF file breaks a rule of the VCF specification.
+
+    Parameters
+    ----------
+    path : object
+        The file, as the user named it.
+    line_number : int or None
+        The offending line, counted from 1; None where the whole file is at fault.
+    rule : str
+        What was expected, what was found and the next step.
+    """
+
+    def __init__(self, path: object, line_number: int | None, rule: str) -> None:
+        where = f"{path}" if line_number is None else f"{path}, line {line_number}"
+        super().__init__(f"{where}: {rule}")
+        self.line_number = line_number
+        self.rule = rule
+
+
+class SampleError(InputError):
+    """The sample asked for is not in the VCF, or several are there and none was chosen."""
+
+
+class ReferenceError(InputError):  # noqa: A001 - the field's word; the builtin is about weakrefs
+    """The reference FASTA cannot be read, or lacks a sequence that is needed."""
+
+
+class BuildMismatchError(ReferenceError):
+    """The VCF and the reference are on different genome builds."""
+
+
+class RefMismatchError(ReferenceError):
+    """The REF allele of a record contradicts the reference's bases at its position."""
+
+
+class GenesError(InputError):
+    """The gene file (GFF3) cannot be read or holds no usable transcript."""
+
+
+class ModelError(InputError):
+    """No such built-in model, or its folder is damaged."""
+
+
+class TableError(InputError):
+    """A table of labelled variants is not in the documented format."""
+
+
+class ReportFormatError(InputError):
+    """A stored variant report cannot be read back."""
+
+
+class OutputError(InputError):
+    """The result cannot be written where it was asked for."""
+
+
+class CancelledError(GenomicsError):
+    """The caller asked to stop; nothing was written."""

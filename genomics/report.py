@@ -1,0 +1,296 @@
+"""VariantReport: what is known of one sample's variants, and where each statement comes from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from genomics.consequence import Consequence
+from genomics.errors import ReportFormatError
+from genomics.variant import Genotype, Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT_VERSION = 1
+DISRUPTIVE, NEUTRAL = "likely disruptive", "likely neutral"
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A class given by a rule, not by a model; it has no probability and none is invented.
+
+    Attributes
+    ----------
+    label : str
+        "likely disruptive" or "likely neutral".
+    rule : str
+        The Sequence Ontology term that the rule is about, and the rule.
+    """
+
+    label: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class RecordPlace:
+    """Where in the user's file an allele stands.
+
+    Attributes
+    ----------
+    line_number : int
+        From 1; alleles of one record share it.
+    allele_index : int
+        1 for the first ALT, as genotypes count; 0 for a record without ALT.
+    key : str
+        ``chrom-pos-ref-alt[,alt]`` as the user wrote it.
+    identifier : str or None
+        The ID column.
+    filters : str or None
+        The FILTER column; None where it is ``.``.
+    """
+
+    line_number: int
+    allele_index: int
+    key: str
+    identifier: str | None = None
+    filters: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoredVariant:
+    """One alternate allele of one record, with exactly one of score, classification, reason.
+
+    Attributes
+    ----------
+    variant : Variant
+    genotype : Genotype or None
+        None where the file has no samples or the record no GT.
+    consequence : Consequence or None
+        None where no consequence could be found; ``reason`` then says why.
+    score : float or None
+        Calibrated probability, 0 to 1, that the change is pathogenic, at the share of pathogenic
+        variants of the training data. None where there is none, never 0.
+    reason : str or None
+        Why there is neither a score nor a class.
+    model : str or None
+        The model that gave ``score``.
+    classification : Classification or None
+    record : RecordPlace or None
+    doubt : float or None
+        Standard deviation of the ensemble's probabilities; None without a score.
+    """
+
+    variant: Variant
+    genotype: Genotype | None
+    consequence: Consequence | None
+    score: float | None = None
+    reason: str | None = None
+    model: str | None = None
+    classification: Classification | None = None
+    record: RecordPlace | None = None
+    doubt: float | None = None
+
+    @property
+    def zygosity(self) -> str | None:
+        """How the sample carries the allele; None where that is not known."""
+        index = self.record.allele_index if self.record else 1
+        return self.genotype.zygosity(index) if self.genotype and index else None
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sorting key, the most noteworthy first.
+
+        Disruptive by rule, then scored (highest first), then unscored with a gene, then neutral
+        by rule, then the rest.
+        """
+        if self.classification is not None:
+            return (0 if self.classification.label == DISRUPTIVE else 3, 0.0)
+        if self.score is not None:
+            return (1, -self.score)
+        if self.consequence is not None and self.zygosity != "not carried":
+            return (2, float(self.consequence.severity))
+        return (4, 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        fields = asdict(self)
+        fields["consequence"] = self.consequence.to_dict() if self.consequence else None
+        if self.genotype is not None:
+            fields["genotype"]["alleles"] = list(self.genotype.alleles)
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ScoredVariant:
+        """Rebuild a scored variant from :meth:`to_dict`."""
+        given = dict(fields)
+        given["variant"] = Variant(**given["variant"])
+        genotype = given["genotype"]
+        if genotype is not None:
+            given["genotype"] = Genotype(**(genotype | {"alleles": tuple(genotype["alleles"])}))
+        if given["consequence"] is not None:
+            given["consequence"] = Consequence.from_dict(given["consequence"])
+        if given["classification"] is not None:
+            given["classification"] = Classification(**given["classification"])
+        if given["record"] is not None:
+            given["record"] = RecordPlace(**given["record"])
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class VariantReport:
+    """Every allele of a VCF for one sample, in the file's order.
+
+    Attributes
+    ----------
+    sample_id : str or None
+        The VCF's sample; None where the file has no sample columns. Whoever links the report to a
+        patient must not take None for a match.
+    scored : tuple of ScoredVariant
+        One per alternate allele (one for a record without ALT), in order.
+    run : dict
+        The run record: model, weights' SHA-256, options, input, library versions, timings.
+    """
+
+    sample_id: str | None
+    scored: tuple[ScoredVariant, ...]
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """The closed account: alleles = scored + by_rule + the sum of not_scored.
+
+        Returns
+        -------
+        dict
+            ``records``, ``alleles``, ``scored``, ``by_rule`` (counts) and ``not_scored`` (count
+            by reason, most frequent first).
+        """
+        reasons = Counter(
+            each.reason.partition(":")[0] for each in self.scored if each.reason is not None
+        )
+        lines = {each.record.line_number for each in self.scored if each.record is not None}
+        return {
+            "records": len(lines) if lines else len(self.scored),
+            "alleles": len(self.scored),
+            "scored": sum(each.score is not None for each in self.scored),
+            "by_rule": sum(each.classification is not None for each in self.scored),
+            "not_scored": dict(reasons.most_common()),
+        }
+
+    def ranked(self) -> list[ScoredVariant]:
+        """Return the variants, the most noteworthy first; see :attr:`ScoredVariant.rank`."""
+        return sorted(self.scored, key=lambda each: each.rank)
+
+    def to_frame(self, ranked: bool = False) -> pd.DataFrame:
+        """Return one row per allele, in the file's order or ranked; see ``COLUMNS``."""
+        import pandas as pd
+
+        chosen = self.ranked() if ranked else self.scored
+        return pd.DataFrame([_row(each) for each in chosen], columns=list(COLUMNS))
+
+    def to_tsv(self, ranked: bool = False) -> str:
+        """Return :meth:`to_frame` as tab-separated text; unknown values are empty."""
+        return str(self.to_frame(ranked).to_csv(sep="\t", index=False, lineterminator="\n"))
+
+    def to_json(self) -> str:
+        """Return the whole report as JSON; :meth:`from_json` gives it back unchanged."""
+        content = {
+            "format": FORMAT_VERSION,
+            "sample_id": self.sample_id,
+            "run": dict(self.run),
+            "ledger": self.ledger,
+            "scored": [each.to_dict() for each in self.scored],
+        }
+        return json.dumps(content, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> VariantReport:
+        """Read a report back.
+
+        Raises
+        ------
+        ReportFormatError
+            The text is not a report of this format.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT_VERSION:
+                raise ReportFormatError(
+                    f"variant report format {content['format']!r}; this reads {FORMAT_VERSION}; "
+                    "score the VCF again"
+                )
+            scored = tuple(ScoredVariant.from_dict(each) for each in content["scored"])
+            return cls(content["sample_id"], scored, content["run"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ReportFormatError(
+                f"not a variant report ({type(error).__name__}: {error}); score the VCF again"
+            ) from error
+
+
+COLUMNS: Sequence[str] = (
+    "chrom",
+    "position",
+    "ref",
+    "alt",
+    "gene",
+    "consequence",
+    "hgvs_c",
+    "hgvs_p",
+    "genotype",
+    "zygosity",
+    "score",
+    "doubt",
+    "classification",
+    "rule",
+    "reason",
+    "model",
+    "transcript",
+    "source",
+    "id",
+    "filter",
+    "record",
+    "allele_index",
+    "line",
+    "build",
+)
+
+
+def _row(each: ScoredVariant) -> dict[str, Any]:
+    variant, consequence = each.variant, each.consequence
+    row: dict[str, Any] = {
+        "chrom": variant.chrom,
+        "position": variant.position,
+        "ref": variant.ref,
+        "alt": variant.alt,
+        "build": variant.build,
+        "genotype": str(each.genotype) if each.genotype else None,
+        "zygosity": each.zygosity,
+        "score": each.score,
+        "doubt": each.doubt,
+        "reason": each.reason,
+        "model": each.model,
+    }
+    if consequence is not None:
+        row |= {
+            "gene": consequence.gene,
+            "consequence": "&".join(consequence.terms),
+            "hgvs_c": consequence.hgvs_c,
+            "hgvs_p": consequence.hgvs_p,
+            "transcript": consequence.transcript,
+            "source": consequence.source,
+        }
+    if each.classification is not None:
+        row |= {"classification": each.classification.label, "rule": each.classification.rule}
+    if each.record is not None:
+        row |= {
+            "id": each.record.identifier,
+            "filter": each.record.filters,
+            "record": each.record.key,
+            "allele_index": each.record.allele_index,
+            "line": each.record.line_number,
+        }
+    return row

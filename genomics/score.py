@@ -1,0 +1,295 @@
+"""VCF in, VariantReport out: every allele gets a score, a class by rule, or a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import pickle
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genomics.catalogue import ModelFolder, open_model
+from genomics.consequence import Consequence
+from genomics.encode import encode_missense
+from genomics.errors import CancelledError, ModelError
+from genomics.lstm import Ensemble, FlankLstmConfig
+from genomics.provider import ConsequenceProvider, open_provider
+from genomics.report import RecordPlace, ScoredVariant, VariantReport
+from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
+from genomics.variant import Genotype
+from genomics.vcf import Allele, VcfFile, VcfRecord, alleles, choose_sample, count_records, read_vcf
+
+Progress = Callable[[int, int | None], None]
+Cancelled = Callable[[], bool]
+
+_RECORDS_PER_REPORT = 200
+_BATCH = 1024
+_LIBRARIES = ("napari-precimed", "torch", "numpy", "biopython", "pyfaidx")
+
+
+@dataclass(frozen=True)
+class MissenseModel:
+    """The missense ensemble with its calibration.
+
+    Attributes
+    ----------
+    folder : ModelFolder
+        Where it came from.
+    """
+
+    folder: ModelFolder
+    network: FlankLstmConfig
+    ensemble: Ensemble
+
+    @classmethod
+    def load(cls, name: str | Path) -> MissenseModel:
+        """Load a built-in model by name, or a trained one by its folder.
+
+        Raises
+        ------
+        ModelError
+            There is no such model, or its files are damaged.
+        """
+        folder = open_model(name)
+        try:
+            hyper = {k: v for k, v in folder.config["network"].items() if k != "class"}
+            network = FlankLstmConfig(**hyper)
+            ensemble = Ensemble(network)
+            state = torch.load(folder.weights, map_location="cpu", weights_only=True)
+            ensemble.load_state_dict(state)
+            float(folder.config["calibration"]["slope"])
+        except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise ModelError(f"{folder.path}: damaged ({error}); train or install again") from error
+        return cls(folder, network, ensemble.eval())
+
+    def probability(
+        self, windows: Sequence[str], mutants: Sequence[str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the calibrated probability of pathogenic and its doubt.
+
+        Parameters
+        ----------
+        windows : sequence of str
+            Wild-type protein windows, the substituted residue in the middle.
+        mutants : sequence of str
+            The residue that replaces it, one letter each.
+
+        Returns
+        -------
+        probability, doubt : ndarray, shape (n,)
+            In 0..1; ``doubt`` is the standard deviation over the ensemble's members.
+        """
+        raw = [
+            self._log_odds(windows[start : start + _BATCH], mutants[start : start + _BATCH])
+            for start in range(0, len(windows), _BATCH)
+        ]
+        if not raw:
+            return np.empty(0), np.empty(0)
+        line = self.folder.config["calibration"]
+        log_odds = float(line["slope"]) * np.concatenate(raw) + float(line["intercept"])
+        return _sigmoid(log_odds.mean(axis=1)), _sigmoid(log_odds).std(axis=1)
+
+    def _log_odds(
+        self, windows: Sequence[str], mutants: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        with torch.inference_mode():
+            batch = encode_missense(windows, mutants, self.network.flank)
+            return self.ensemble(batch).double().numpy()
+
+
+def _sigmoid(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 1 / (1 + np.exp(-log_odds))
+
+
+def score_vcf(
+    vcf_path: str | Path,
+    *,
+    sample: str | None = None,
+    reference: str | Path | None = None,
+    genes: str | Path | None = None,
+    model: str | Path = "missense-lstm",
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> VariantReport:
+    """Read a VCF, find what each allele does to its gene and score it for one sample.
+
+    Parameters
+    ----------
+    vcf_path : path
+        VCF, plain, gzip or bgzip.
+    sample : str, optional
+        The patient's column; needed where the file has several.
+    reference, genes : path, optional
+        FASTA and GFF3, both or neither. Not needed where VEP (``CSQ``) or SnpEff (``ANN``)
+        annotated the file; where both are at hand, FASTA and GFF3 speak first.
+    model : str or path
+        A built-in model's name or a trained model's folder.
+    progress : callable, optional
+        ``progress(done, total)`` in records; total is None where the file is too large to count.
+    cancelled : callable, optional
+        Asked between records; True stops the work.
+
+    Returns
+    -------
+    VariantReport
+        One entry per alternate allele, in the file's order; alleles that the sample does not carry
+        have a reason instead of a score.
+
+    Raises
+    ------
+    InputError
+        One of its children: the VCF, sample, reference, genes or model is not usable.
+    CancelledError
+        ``cancelled`` said so.
+    """
+    began = time.perf_counter()
+    path = Path(vcf_path)
+    vcf = read_vcf(path)
+    index = choose_sample(vcf.header, sample, path)
+    loaded = MissenseModel.load(model)
+    provider = open_provider(vcf, reference, genes)
+    total = count_records(path)
+    watch = _Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
+    drafts = [
+        _draft(record, allele, index, provider)
+        for record in watch.over(vcf)
+        for allele in alleles(record, provider.build)
+    ]
+    read = time.perf_counter()
+    scored = _fill_scores(drafts, loaded, watch)
+    run = _run_record(path, loaded, provider)
+    run["options"] = {
+        "sample": sample,
+        "reference": None if reference is None else str(reference),
+        "genes": None if genes is None else str(genes),
+    }
+    run["seconds"] = {
+        "read_and_place": round(read - began, 3),
+        "score": round(time.perf_counter() - read, 3),
+    }
+    sample_id = None if index is None else vcf.header.samples[index]
+    return VariantReport(sample_id, tuple(scored), run)
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Reports progress and stops when asked."""
+
+    progress: Progress
+    cancelled: Cancelled
+    total: int | None
+
+    def over(self, vcf: VcfFile) -> Iterable[VcfRecord]:
+        done = 0
+        self.step(done)
+        for done, record in enumerate(vcf.records, start=1):
+            if done % _RECORDS_PER_REPORT == 0:
+                self.step(done)
+            yield record
+        self.step(done)
+
+    def step(self, done: int) -> None:
+        if self.cancelled():
+            raise CancelledError("scoring was cancelled")
+        self.progress(done, self.total)
+
+
+def _draft(
+    record: VcfRecord, allele: Allele, sample: int | None, provider: ConsequenceProvider
+) -> ScoredVariant:
+    """Return the allele with everything but a model's score."""
+    genotype = None if sample is None else record.genotype(sample)
+    identifier, filters = record.fields[2], record.fields[6]
+    place = RecordPlace(
+        record.line_number,
+        allele.index,
+        record.key,
+        None if identifier == "." else identifier,
+        None if filters == "." else filters,
+    )
+    consequence, reason = provider.place(record, allele)
+    draft = ScoredVariant(allele.variant, genotype, consequence, record=place)
+    reason = reason or _not_carried(genotype, allele)
+    if reason is not None:
+        return replace(draft, reason=reason)
+    if consequence is None:
+        return replace(draft, reason="no gene is annotated at this place")
+    classification = classify_by_rule(consequence)
+    if classification is not None:
+        return replace(draft, classification=classification)
+    if consequence.term == MISSENSE and consequence.window is not None:
+        return draft
+    return replace(draft, reason=why_not_scored(consequence))
+
+
+def _not_carried(genotype: Genotype | None, allele: Allele) -> str | None:
+    if genotype is not None and allele.index and genotype.carries(allele.index) is False:
+        return f"the sample does not carry the allele: genotype {genotype}"
+    return None
+
+
+def _fill_scores(
+    drafts: Sequence[ScoredVariant], model: MissenseModel, watch: _Watch
+) -> list[ScoredVariant]:
+    """Score every draft that still lacks a score, a class and a reason."""
+    waiting = [
+        (place, draft.consequence)
+        for place, draft in enumerate(drafts)
+        if draft.classification is None and draft.reason is None
+    ]
+    filled = list(drafts)
+    for start in range(0, len(waiting), _BATCH):
+        watch.step(watch.total or 0)
+        part = waiting[start : start + _BATCH]
+        windows = [_known(consequence).window or "" for _, consequence in part]
+        mutants = [_known(consequence).mutant or "" for _, consequence in part]
+        probability, doubt = model.probability(windows, mutants)
+        for (place, _), value, spread in zip(part, probability, doubt, strict=True):
+            filled[place] = replace(
+                drafts[place], score=float(value), doubt=float(spread), model=model.folder.name
+            )
+    return filled
+
+
+def _known(consequence: Consequence | None) -> Consequence:
+    if consequence is None:
+        raise ValueError("a variant without a consequence cannot be scored")
+    return consequence
+
+
+def _run_record(path: Path, model: MissenseModel, provider: ConsequenceProvider) -> dict[str, Any]:
+    return {
+        "model": model.folder.name,
+        "weights_sha256": model.folder.weights_sha256(),
+        "input": path.name,
+        "input_sha256": _sha256(path),
+        "build": provider.build,
+        "consequences_from": provider.description,
+        "device": "cpu",
+        "precision": "float32",
+        "versions": {"python": platform.python_version()} | _versions(),
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            # Run from a source tree that was never installed.
+            continue
+    return found

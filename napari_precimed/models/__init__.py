@@ -1,1 +1,1 @@
-"""models."""
+"""Everything that knows torch and MONAI; `catalogue` alone can be read without them."""

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_precimed.models.preprocess import CROP_SIDE
 from napari_precimed.training.fit import Batch
-from napari_precimed.training.slabs import CROP
 
-THRESHOLD = 0.5
+_ENTROPY_WEIGHT = 4.0
+_RARE_LOGIT = -4.0
 
 
 def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -28,8 +29,18 @@ def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, share)
     probability, truth = torch.sigmoid(logits).flatten(1), (share >= 0.5).float().flatten(1)
     overlap = (probability * truth).sum(1)
-    dice = (2 * overlap + 1) / (probability.sum(1) + truth.sum(1) + 1)
-    return 4 * entropy + (1 - dice).mean()
+    soft_dice = (2 * overlap + 1) / (probability.sum(1) + truth.sum(1) + 1)
+    return _ENTROPY_WEIGHT * entropy + (1 - soft_dice).mean()
+
+
+def start_rare(network: torch.nn.Module) -> None:
+    """Let an untrained network start from "nothing here", which is true of most voxels.
+
+    Without it, the first few hundred steps are spent on learning just that.
+    """
+    last = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d)][-1]
+    if last.bias is not None:
+        torch.nn.init.constant_(last.bias, _RARE_LOGIT)
 
 
 def predict_crops(
@@ -55,7 +66,7 @@ def predict_crops(
         depth = len(crop)
         padded = max(16, -(-depth // 4) * 4)
         before = (padded - depth) // 2
-        slab = np.zeros((padded, CROP, CROP), np.float32)
+        slab = np.zeros((padded, CROP_SIDE, CROP_SIDE), np.float32)
         slab[before : before + depth] = crop
         image = torch.from_numpy(slab)[None, None].to(next(network.parameters()).device)
         flips: list[list[int]] = [[], [3], [4], [3, 4]] if mirrored else [[]]

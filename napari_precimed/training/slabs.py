@@ -15,20 +15,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_precimed.models.preprocess import CROP_SIDE, normalise_slices
 from napari_precimed.training.lidc import Nodule
-
-CROP = 96
-"""Side of a nodule crop, pixels."""
-
-_EPS = 1e-5  # that of torch.nn.LayerNorm, which does the same at inference
-
-
-def normalise_slices(image: NDArray) -> NDArray[np.float32]:
-    """Zero mean and unit variance in each slice; shape (z, y, x) in and out."""
-    values = image.astype(np.float32)
-    mean = values.mean(axis=(1, 2), keepdims=True)
-    variance = values.var(axis=(1, 2), keepdims=True)
-    return (values - mean) / np.sqrt(variance + _EPS)
 
 
 def paint_out(slices: NDArray[np.float32], marked: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -96,13 +84,13 @@ class SlabSampler:
     batch_size: int = 8
     depth: int = 16
     seed: int = 0
-    narrow_share: float = 0.75
+    narrow_share: float = 0.85
     empty_share: float = 0.1
 
     def __call__(self, step: int) -> dict[str, torch.Tensor]:
         """Batch `step`: "image" and "share", each (batch, 1, z, y, x) float32."""
         rng = np.random.default_rng((self.seed, step))
-        side = 64 if rng.random() < self.narrow_share else CROP
+        side = 64 if rng.random() < self.narrow_share else CROP_SIDE
         pairs = [self._slab(rng) for _ in range(self.batch_size)]
         image = torch.from_numpy(np.stack([p[0] for p in pairs]))
         share = torch.from_numpy(np.stack([p[1] for p in pairs]))
@@ -129,7 +117,7 @@ class SlabSampler:
 
 def _empty_corner(nodule: PreparedNodule, rng: np.random.Generator) -> NDArray:
     """A quarter of the painted-out crop, mirrored to full size and normalised again."""
-    half = CROP // 2
+    half = CROP_SIDE // 2
     y, x = rng.integers(2, size=2) * half
     corner = nodule.without[:, y : y + half, x : x + half]
     wide = np.pad(corner, ((0, 0), (0, half), (0, half)), mode="symmetric")
@@ -181,9 +169,9 @@ def _warp(
 def _cut(
     image: torch.Tensor, share: torch.Tensor, side: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if side == CROP:
+    if side == CROP_SIDE:
         return image, share
-    y, x = (int(v) for v in rng.integers(CROP - side + 1, size=2))
+    y, x = (int(v) for v in rng.integers(CROP_SIDE - side + 1, size=2))
     window = (..., slice(y, y + side), slice(x, x + side))
     return image[window], share[window]
 

@@ -1,0 +1,216 @@
+"""Segment the lesions of a whole scan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_precimed.core.run import RunRecord
+from napari_precimed.core.volume import Volume
+from napari_precimed.errors import InputError
+from napari_precimed.models.bundle import load_network, weights_sha256
+from napari_precimed.models.catalogue import ModelEntry, find
+from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
+from napari_precimed.models.lungs import lung_mask
+from napari_precimed.models.preprocess import HU_RANGE
+
+_MARGIN = 24  # voxels around the region searched, so that its edge is seen in context
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What a model found.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (z, y, x)
+        On the volume's grid; lesion n carries n, the most suspicious first.
+    confidence : dict of int to float
+        Label -> the model's highest probability inside, 0 to 1; not calibrated.
+    run : RunRecord
+    """
+
+    labels: NDArray[np.int32]
+    confidence: dict[int, float]
+    run: RunRecord
+
+
+def segment(
+    volume: Volume,
+    model: str = "lung-nodule",
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Segmentation:
+    """Find and outline lesions.
+
+    Parameters
+    ----------
+    volume : Volume
+    model : str
+        Name in the catalogue, or the folder of a bundle.
+    device : {"auto", "cpu", "cuda", "mps"}
+    progress, cancelled : callable, optional
+        Told and asked between tiles.
+
+    Raises
+    ------
+    ModelNotFoundError, BundleError
+    InputError
+        If the model is not for this modality, or is no segmentation model.
+    CancelledError
+    """
+    entry = find(model)
+    warnings = _check(entry, volume)
+    engine = choose_engine(device)
+    began = time.perf_counter()
+    network = load_network(entry)
+    loaded = time.perf_counter()
+    region, more = _search_region(entry, volume)
+    warnings += more
+    probability = _probability(volume, region, entry, network, engine, progress, cancelled)
+    segmented = time.perf_counter()
+    labels, confidence = label_lesions(
+        probability,
+        region,
+        volume.geometry.voxel_volume_mm3,
+        threshold=float(entry.settings.get("threshold", 0.5)),
+        least_confidence=float(entry.settings.get("least_confidence", 0.5)),
+        least_mm3=float(entry.settings.get("least_mm3", 0.0)),
+    )
+    run = RunRecord(
+        task="segment",
+        model=f"{entry.name} {entry.version}",
+        weights_sha256=weights_sha256(entry),
+        options={"device": device, **_plain(entry.settings)},
+        device=f"{engine.device.type} ({engine.reason})",
+        precision=engine.precision,
+        timings_s={
+            "load": round(loaded - began, 3),
+            "segment": round(segmented - loaded, 3),
+            "label": round(time.perf_counter() - segmented, 3),
+        },
+        warnings=tuple(warnings),
+    )
+    return Segmentation(labels, confidence, run)
+
+
+def label_lesions(
+    probability: NDArray[np.float32],
+    region: NDArray[np.bool_] | None,
+    voxel_mm3: float,
+    *,
+    threshold: float,
+    least_confidence: float,
+    least_mm3: float,
+) -> tuple[NDArray[np.int32], dict[int, float]]:
+    """Probability map -> numbered lesions.
+
+    A lesion is a connected piece (26 neighbours) over `threshold` that meets `region`, peaks at
+    `least_confidence` or more, and is no smaller than `least_mm3`. They are numbered by
+    confidence times diameter, greatest first.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (z, y, x)
+    region : ndarray of bool, shape (z, y, x), or None
+    voxel_mm3, least_mm3 : float
+        Cubic millimetres.
+    threshold, least_confidence : float
+        0 to 1.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (z, y, x)
+    confidence : dict of int to float
+    """
+    pieces, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
+    labels = np.zeros(probability.shape, np.int32)
+    if count == 0:
+        return labels, {}
+    index = np.arange(1, count + 1)
+    volume_mm3 = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * voxel_mm3
+    peak = ndimage.maximum(probability, pieces, index)
+    keep = (peak >= least_confidence) & (volume_mm3 >= least_mm3)
+    if region is not None:
+        keep &= np.isin(index, np.unique(pieces[region]))
+    rank = np.argsort(-(peak * np.cbrt(volume_mm3))[keep], kind="stable")
+    chosen = index[keep][rank]
+    number = np.zeros(count + 1, np.int32)
+    number[chosen] = np.arange(1, len(chosen) + 1)
+    confidence = {n: float(peak[c - 1]) for n, c in enumerate(chosen, start=1)}
+    return number[pieces], confidence
+
+
+def _check(entry: ModelEntry, volume: Volume) -> list[str]:
+    if entry.task != "segmentation":
+        raise InputError(
+            f"'{entry.name}' is a {entry.task} model; choose a segmentation model "
+            "(`precimed models` lists them)."
+        )
+    if volume.modality and volume.modality != entry.modality:
+        raise InputError(
+            f"'{entry.name}' is for {entry.modality}, this scan is {volume.modality}; choose a model "
+            f"for {volume.modality}."
+        )
+    if volume.modality is None:
+        return [f"The file does not say what the scan is; taken for {entry.modality}."]
+    return []
+
+
+def _search_region(entry: ModelEntry, volume: Volume) -> tuple[NDArray[np.bool_] | None, list[str]]:
+    if entry.settings.get("region") != "lungs":
+        return None, []
+    region = lung_mask(volume.array, volume.geometry.spacing_mm)
+    if region.any():
+        return region, []
+    return None, ["No lungs were found in this scan, so all of it was searched."]
+
+
+def _probability(
+    volume: Volume,
+    region: NDArray[np.bool_] | None,
+    entry: ModelEntry,
+    network: object,
+    engine: Engine,
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+) -> NDArray[np.float32]:
+    """Probability on the volume's grid; only the region's surroundings are computed."""
+    box = _bounding_box(region, volume.array.shape)
+    image = np.clip(volume.array[box], *HU_RANGE).astype(np.float32)
+    z, y, x = entry.settings["tile"]
+    found = slide(
+        network,  # type: ignore[arg-type]
+        image,
+        engine,
+        tile=(z, y, x),
+        overlap=float(entry.settings.get("overlap", 0.5)),
+        wanted=None if region is None else region[box],
+        progress=progress,
+        cancelled=cancelled,
+    )
+    probability = np.zeros(volume.array.shape, np.float32)
+    probability[box] = found
+    return probability
+
+
+def _bounding_box(region: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    if region is None:
+        return tuple(slice(0, n) for n in shape)
+    box = []
+    for axis in range(3):
+        used = np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(max(0, used[0] - _MARGIN), min(shape[axis], used[-1] + 1 + _MARGIN)))
+    return tuple(box)
+
+
+def _plain(settings: dict) -> dict:
+    keep = ("tile", "overlap", "threshold", "least_confidence", "least_mm3", "region")
+    return {key: settings[key] for key in keep if key in settings}

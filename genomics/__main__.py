@@ -27,6 +27,45 @@ app = typer.Typer(
 
 
 @app.command()
+def score(
+    vcf: Path = typer.Argument(help="VCF, plain, gzip or bgzip."),
+    out: Path = typer.Option(..., "-o", "--out", help="OUT.tsv, OUT.vcf or OUT.vcf.gz."),
+    reference: Path | None = typer.Option(None, help="FASTA; not needed for an annotated VCF."),
+    genes: Path | None = typer.Option(None, help="GFF3; goes with --reference."),
+    sample: str | None = typer.Option(None, help="The patient's column, where there are several."),
+    model: str = typer.Option("missense-lstm", help="A built-in model, or a trained one's folder."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Score the variants of one sample: a score, a class by rule, or a reason for each."""
+    from genomics.output import check_output, write_report
+    from genomics.score import score_vcf
+
+    check_output(out)
+    report = score_vcf(
+        vcf, sample=sample, reference=reference, genes=genes, model=model, progress=_counted
+    )
+    write_report(report, vcf, out)
+    ledger = report.ledger
+    if as_json:
+        summary = {"sample": report.sample_id, "ledger": ledger, "out": str(out)}
+        print(json.dumps(summary | {"run": dict(report.run)}, indent=1))
+        return
+    print(
+        f"{ledger['alleles']} alleles of {ledger['records']} records = {ledger['scored']} scored "
+        f"+ {ledger['by_rule']} by rule + {sum(ledger['not_scored'].values())} not scored"
+    )
+    for reason, count in ledger["not_scored"].items():
+        print(f"  {count:7}  {reason}")
+    print(f"wrote {out}")
+
+
+def _counted(done: int, total: int | None) -> None:
+    if sys.stderr.isatty():
+        of = "" if total is None else f" of {total}"
+        print(f"\r{done}{of} records", end="\n" if done == total else "", file=sys.stderr)
+
+
+@app.command()
 def train(
     name: str = typer.Argument(help="The model to train: missense-lstm."),
     data: Path = typer.Option(..., help="Table of labelled variants, or the folder that holds it."),
@@ -59,7 +98,7 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Measure a model on genes that neither training nor validation has seen."""
-    from genomics.score import evaluate_missense
+    from genomics.training import evaluate_missense
 
     result = evaluate_missense(name, data)
     if as_json:

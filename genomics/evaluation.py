@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], float]
@@ -177,6 +180,51 @@ def missense_metrics(
     }
     metrics["auroc_per_gene_mean"] = _per_gene_metric(genes, labels, probability)
     return metrics
+
+
+_FEW_VARIANTS = 100
+
+
+def missense_subgroups(table: pd.DataFrame, probability: Floats) -> list[dict[str, Any]]:
+    """Return AUROC and calibration error within groups that could hide a weakness.
+
+    Groups: where in the protein the change is, how many labelled variants its gene has, and which
+    source gave the label. Each has its 95 % interval, bootstrapped by gene.
+    """
+    per_gene = table.groupby("gene")["gene"].transform("size")
+    window = table["wt_window101"]
+    groups = {
+        "within 50 residues of an end": window.str.contains("-", regex=False),
+        "in the middle of the protein": ~window.str.contains("-", regex=False),
+        "gene with fewer than 10 labelled variants": per_gene < 10,
+        "gene with 10 to 49 labelled variants": per_gene.between(10, 49),
+        "gene with 50 labelled variants or more": per_gene >= 50,
+        "glycine or proline replaced": table["wt"].isin(["G", "P"]),
+        "cysteine replaced": table["wt"] == "C",
+    }
+    if "sources" in table.columns:
+        groups["labelled by UniProt"] = table["sources"].str.contains("UniProt", regex=False)
+        groups["labelled by ClinVar alone"] = ~groups["labelled by UniProt"]
+    return [
+        _subgroup(name, table[members], probability[members.to_numpy()])
+        for name, members in groups.items()
+        if members.sum() >= _FEW_VARIANTS
+    ]
+
+
+def _subgroup(name: str, rows: pd.DataFrame, probability: Floats) -> dict[str, Any]:
+    labels = rows["label"].to_numpy()
+    resample = GeneBootstrap(rows["gene"].to_numpy(), repeats=BOOTSTRAPS // 5)
+    statistics: Mapping[str, Statistic] = {
+        "auroc": lambda weights: auroc(labels, probability, weights),
+        "ece": lambda weights: expected_calibration_error(labels, probability, weights),
+    }
+    every = np.ones(len(labels))
+    metrics = {
+        metric: _metric(statistic(every), resample.interval(statistic), len(labels))
+        for metric, statistic in statistics.items()
+    }
+    return {"name": name, "genes": int(rows["gene"].nunique()), "metrics": metrics}
 
 
 def _metric(value: float, ci95: list[float | None], n: int) -> dict[str, Any]:

@@ -29,8 +29,16 @@ from genomics.dataset import (
 )
 from genomics.encode import MissenseBatch, encode_missense
 from genomics.errors import OutputError, TableError
-from genomics.evaluation import auroc, fit_substitution_baseline
+from genomics.evaluation import (
+    BOOTSTRAPS,
+    auroc,
+    fit_substitution_baseline,
+    missense_metrics,
+    missense_subgroups,
+    substitution_scores,
+)
 from genomics.lstm import Ensemble, FlankLstm, FlankLstmConfig
+from genomics.score import MissenseModel
 
 MODEL_NAME = "missense-lstm"
 Log = Callable[[str], None]
@@ -146,6 +154,68 @@ def train_missense(
     }
     _write(out, config, ensemble)
     return config
+
+
+def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
+    """Measure a missense model on the genes of a table that it has never seen.
+
+    Parameters
+    ----------
+    name : str or Path
+        A built-in model, or the folder of a trained one.
+    data : Path
+        See :func:`genomics.dataset.read_missense_table`. Variants of genes that training or
+        validation saw are left out and counted.
+
+    Returns
+    -------
+    dict
+        ``model``, ``data``, ``n`` (genes, cases and what was left out), ``metrics``,
+        ``subgroups`` and ``run``.
+
+    Raises
+    ------
+    TableError
+        The table is not in the format, or all of its genes were seen.
+    """
+    began = time.perf_counter()
+    model = MissenseModel.load(name)
+    source = find_missense_table(data)
+    table = read_missense_table(source)
+    seen = table["gene"].isin(model.folder.genes_seen())
+    unseen = table[~seen]
+    if unseen.empty:
+        raise TableError(
+            f"{source}: training or validation saw every gene of it; give a table of other genes"
+        )
+    probability, _ = model.probability(list(unseen["wt_window101"]), list(unseen["mt"]))
+    substitution = substitution_scores(
+        model.folder.config["substitution_only"], list(unseen["wt"]), list(unseen["mt"])
+    )
+    return {
+        "model": model.folder.name,
+        "data": str(source),
+        "n": {
+            "genes": int(unseen["gene"].nunique()),
+            "cases": len(unseen),
+            "pathogenic": int(unseen["label"].sum()),
+            "left_out_seen_genes": int(table[seen]["gene"].nunique()),
+            "left_out_seen_cases": int(seen.sum()),
+        },
+        "metrics": missense_metrics(
+            unseen["gene"], unseen["label"], probability, substitution
+        ),
+        "subgroups": missense_subgroups(unseen, probability),
+        "run": {
+            "weights_sha256": model.folder.weights_sha256(),
+            "data_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "bootstraps": BOOTSTRAPS,
+            "resampled": "genes",
+            "torch": str(torch.__version__),
+            "device": "cpu",
+            "seconds": round(time.perf_counter() - began, 1),
+        },
+    }
 
 
 def _split(

@@ -1,0 +1,154 @@
+"""Results to files: TSV, JSON and the user's own VCF with the scores added.
+
+Each file is written beside its place and renamed, so that a failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from Bio import bgzf
+
+from genomics.errors import OutputError
+from genomics.report import ScoredVariant, VariantReport
+from genomics.vcf import read_vcf
+
+SUFFIXES = (".tsv", ".vcf", ".vcf.gz")
+_INFO_LINES = (
+    '##INFO=<ID=PRECIMED_SCORE,Number=A,Type=Float,Description="Calibrated probability that the '
+    'missense change is pathogenic">',
+    '##INFO=<ID=PRECIMED_MODEL,Number=1,Type=String,Description="Model of PRECIMED_SCORE">',
+    '##INFO=<ID=PRECIMED_CLASS,Number=A,Type=String,Description="Class by rule, percent-encoded">',
+    '##INFO=<ID=PRECIMED_CSQ,Number=A,Type=String,Description="gene|consequence|HGVS.c|HGVS.p, '
+    'percent-encoded">',
+    '##INFO=<ID=PRECIMED_REASON,Number=A,Type=String,Description="Why there is neither a score '
+    'nor a class, percent-encoded">',
+)
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that cannot be written, before the work begins.
+
+    Raises
+    ------
+    OutputError
+        The name's ending is unknown, or the folder is missing or not writable.
+    """
+    if not path.name.endswith(SUFFIXES):
+        raise OutputError(f"{path}: must end in one of {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder; make it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: not writable; choose another folder")
+
+
+def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
+    """Write a report as the ending of ``path`` asks.
+
+    Parameters
+    ----------
+    report : VariantReport
+    vcf : Path
+        The file that was scored; its lines are kept where VCF is written.
+    path : Path
+        ``.tsv``, ``.vcf`` or ``.vcf.gz`` (bgzip).
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written there; nothing is left of it.
+    """
+    if path.name.endswith(".tsv"):
+        _atomic(path, lambda stream: stream.write(report.to_tsv().encode("utf-8")))
+        return
+    lines = _scored_lines(report, vcf)
+    if path.name.endswith(".vcf"):
+        _atomic(path, lambda stream: stream.writelines(line.encode() + b"\n" for line in lines))
+        return
+    _atomic(path, lambda stream: _bgzip(lines, stream))
+
+
+def _bgzip(lines: Iterator[str], stream: BinaryIO) -> None:
+    writer = bgzf.BgzfWriter(fileobj=stream)
+    for line in lines:
+        writer.write(line.encode() + b"\n")
+    writer.flush()
+    # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
+    stream.write(bgzf._bgzf_eof)
+
+
+def _atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    partial: str | None = None
+    try:
+        handle, partial = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        Path(partial).chmod(0o666 & ~_umask())
+        Path(partial).replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if partial is not None:
+            Path(partial).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _scored_lines(report: VariantReport, vcf: Path) -> Iterator[str]:
+    """Yield the VCF's own lines with the report's INFO added."""
+    opened = read_vcf(vcf)
+    kept = [line for line in opened.header.lines if not line.startswith("##INFO=<ID=PRECIMED_")]
+    yield from kept[:-1]
+    yield from _INFO_LINES
+    yield kept[-1]
+    by_line: dict[int, list[ScoredVariant]] = {}
+    for each in report.scored:
+        if each.record is not None:
+            by_line.setdefault(each.record.line_number, []).append(each)
+    for record in opened.records:
+        fields = list(record.fields)
+        fields[7] = _with_scores(fields[7], by_line[record.line_number])
+        yield "\t".join(fields)
+
+
+def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
+    own = [entry for entry in info.split(";") if not entry.startswith("PRECIMED_")]
+    kept = [entry for entry in own if entry not in {"", "."}]
+    values = {
+        "PRECIMED_SCORE": [None if a.score is None else f"{a.score:.4f}" for a in alleles],
+        "PRECIMED_MODEL": [next((a.model for a in alleles if a.model), None)],
+        "PRECIMED_CLASS": [a.classification and _encoded(a.classification.label) for a in alleles],
+        "PRECIMED_CSQ": [_consequence(a) for a in alleles],
+        "PRECIMED_REASON": [a.reason and _encoded(a.reason) for a in alleles],
+    }
+    added = [
+        f"{key}={','.join(value or '.' for value in each)}"
+        for key, each in values.items()
+        if any(each)
+    ]
+    return ";".join(kept + added) or "."
+
+
+def _consequence(each: ScoredVariant) -> str | None:
+    if each.consequence is None:
+        return None
+    found = each.consequence
+    parts = (found.gene, "&".join(found.terms), found.hgvs_c, found.hgvs_p)
+    return "|".join(_encoded(part or "") for part in parts)
+
+
+def _encoded(text: str) -> str:
+    """Percent-encode what would break an INFO value (VCF 4.3, section 1.2)."""
+    return quote(text, safe="()*+-./<>?&_'")

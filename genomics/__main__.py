@@ -98,7 +98,7 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Measure a model on genes that neither training nor validation has seen."""
-    from genomics.training import evaluate_missense
+    from genomics.evaluation import evaluate_missense
 
     result = evaluate_missense(name, data)
     if as_json:

@@ -43,7 +43,11 @@ class Annotation:
         read = _read_vep if self.tool == "VEP" else _read_snpeff
         entries = list(self._entries(record))
         mine = [fields for fields in entries if self._speaks_of(fields, record, allele)]
-        if not mine and len(record.alts) == 1 and len({fields["Allele"] for fields in entries}) == 1:
+        if (
+            not mine
+            and len(record.alts) == 1
+            and len({fields["Allele"] for fields in entries}) == 1
+        ):
             # One ALT and one annotated allele are the same, however the annotator trimmed it.
             mine = entries
         return representative(_each(mine, read))

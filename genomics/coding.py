@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 from Bio.Data import CodonTable
 from Bio.Seq import Seq
@@ -93,7 +93,9 @@ def _initiated(sequence: CodingSequence, protein: str, bases: str) -> str:
     return protein
 
 
-def _spliced(transcript: Transcript, reference: Reference, spans: tuple[tuple[int, int], ...]) -> str:
+def _spliced(
+    transcript: Transcript, reference: Reference, spans: tuple[tuple[int, int], ...]
+) -> str:
     joined = "".join(reference.bases(transcript.contig, first, last) for first, last in spans)
     return joined if transcript.strand > 0 else reverse_complement(joined)
 
@@ -122,7 +124,7 @@ def translate(bases: str, code: int, recoded: frozenset[int] = frozenset()) -> s
     return "".join(residues)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _residue(codon: str, code: int) -> str:
     table = CodonTable.unambiguous_dna_by_id[code]
     return STOP if codon in table.stop_codons else table.forward_table.get(codon, _UNKNOWN)
@@ -135,7 +137,9 @@ def is_start(codon: str, code: int) -> bool:
     return codon == "ATG"
 
 
-def protein_change(sequence: CodingSequence, offset: int, ref: str, alt: str) -> ProteinChange | None:
+def protein_change(
+    sequence: CodingSequence, offset: int, ref: str, alt: str
+) -> ProteinChange | None:
     """Work out the effect of replacing coding bases.
 
     Parameters

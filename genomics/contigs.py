@@ -27,7 +27,8 @@ BUILD_LENGTHS: Mapping[str, Mapping[str, int]] = {
 _GRCH37_VERSIONS = dict(
     zip(
         _CHROMOSOMES,
-        map(int, "10 11 11 11 9 11 13 10 11 10 9 11 10 8 9 9 10 9 9 10 8 10 10 9".split()),
+        # Chromosomes 1 to 12, then 13 to 22, X and Y.
+        [10, 11, 11, 11, 9, 11, 13, 10, 11, 10, 9, 11, 10, 8, 9, 9, 10, 9, 9, 10, 8, 10, 10, 9],
         strict=True,
     )
 )

@@ -52,7 +52,7 @@ class SampleError(InputError):
     """The sample asked for is not in the VCF, or several are there and none was chosen."""
 
 
-class ReferenceError(InputError):  # noqa: A001 - the field's word; the builtin is about weakrefs
+class ReferenceError(InputError):
     """The reference FASTA cannot be read, or lacks a sequence that is needed."""
 
 

@@ -198,9 +198,7 @@ def _in_frame_name(protein: str, change: ProteinChange) -> str:
         # 3' rule: the last of equal residues is the one that is gone, or doubled.
         word = before or after
         place = position - 1
-        while (
-            place + len(before) < len(protein) and protein[place + len(before)] == word[0]
-        ):
+        while place + len(before) < len(protein) and protein[place + len(before)] == word[0]:
             word, place = word[1:] + word[0], place + 1
         position = place + 1
         if before:

@@ -126,12 +126,14 @@ def _scored_lines(report: VariantReport, vcf: Path) -> Iterator[str]:
 def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
     own = [entry for entry in info.split(";") if not entry.startswith("PRECIMED_")]
     kept = [entry for entry in own if entry not in {"", "."}]
-    values = {
+    values: dict[str, list[str | None]] = {
         "PRECIMED_SCORE": [None if a.score is None else f"{a.score:.4f}" for a in alleles],
         "PRECIMED_MODEL": [next((a.model for a in alleles if a.model), None)],
-        "PRECIMED_CLASS": [a.classification and _encoded(a.classification.label) for a in alleles],
+        "PRECIMED_CLASS": [
+            _encoded(a.classification.label) if a.classification else None for a in alleles
+        ],
         "PRECIMED_CSQ": [_consequence(a) for a in alleles],
-        "PRECIMED_REASON": [a.reason and _encoded(a.reason) for a in alleles],
+        "PRECIMED_REASON": [_encoded(a.reason) if a.reason else None for a in alleles],
     }
     added = [
         f"{key}={','.join(value or '.' for value in each)}"
@@ -139,6 +141,10 @@ def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
         if any(each)
     ]
     return ";".join(kept + added) or "."
+
+
+def _class(each: ScoredVariant) -> str | None:
+    return _encoded(each.classification.label) if each.classification else None
 
 
 def _consequence(each: ScoredVariant) -> str | None:

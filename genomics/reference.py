@@ -61,7 +61,12 @@ class Reference:
                 rebuild=path.suffix == ".gz",
                 sequence_always_upper=True,
             )
-        except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError, OSError) as error:
+        except (
+            pyfaidx.FastaIndexingError,
+            pyfaidx.IndexNotFoundError,
+            ValueError,
+            OSError,
+        ) as error:
             raise ReferenceError(
                 f"{path}: not a readable FASTA ({error}); compressed ones must be bgzip"
             ) from error
@@ -145,4 +150,3 @@ class Reference:
     def _listed(self) -> str:
         names = list(self.lengths)
         return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-

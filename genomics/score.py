@@ -25,7 +25,8 @@ from genomics.provider import ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
 from genomics.variant import Genotype
-from genomics.vcf import Allele, VcfFile, VcfRecord, alleles, choose_sample, count_records, read_vcf
+from genomics.vcf import Allele, VcfFile, VcfRecord, alleles, choose_sample, read_vcf
+from genomics.vcf_lines import count_records
 
 Progress = Callable[[int, int | None], None]
 Cancelled = Callable[[], bool]
@@ -97,9 +98,7 @@ class MissenseModel:
         log_odds = float(line["slope"]) * np.concatenate(raw) + float(line["intercept"])
         return _sigmoid(log_odds.mean(axis=1)), _sigmoid(log_odds).std(axis=1)
 
-    def _log_odds(
-        self, windows: Sequence[str], mutants: Sequence[str]
-    ) -> npt.NDArray[np.float64]:
+    def _log_odds(self, windows: Sequence[str], mutants: Sequence[str]) -> npt.NDArray[np.float64]:
         with torch.inference_mode():
             batch = encode_missense(windows, mutants, self.network.flank)
             return self.ensemble(batch).double().numpy()
@@ -275,7 +274,7 @@ def _run_record(path: Path, model: MissenseModel, provider: ConsequenceProvider)
         "consequences_from": provider.description,
         "device": "cpu",
         "precision": "float32",
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": library_versions(),
     }
 
 
@@ -284,8 +283,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that a score rests on."""
+    found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -130,7 +130,9 @@ def _gff3(genes: list[_Gene]) -> Iterator[str]:
     for gene in genes:
         strand = "+" if gene.strand > 0 else "-"
         name, transcript = gene.name, f"{gene.name}-T1"
-        whole = f"{CONTIG}\tsynthetic\t{{}}\t{gene.exons[0][0]}\t{gene.exons[-1][1]}\t.\t{strand}\t."
+        whole = (
+            f"{CONTIG}\tsynthetic\t{{}}\t{gene.exons[0][0]}\t{gene.exons[-1][1]}\t.\t{strand}\t."
+        )
         yield whole.format("gene") + f"\tID=gene-{name};Name={name};gene_biotype=protein_coding"
         yield whole.format("mRNA") + (
             f"\tID={transcript};Parent=gene-{name};transcript_id={transcript};tag=MANE Select"

@@ -29,16 +29,8 @@ from genomics.dataset import (
 )
 from genomics.encode import MissenseBatch, encode_missense
 from genomics.errors import OutputError, TableError
-from genomics.evaluation import (
-    BOOTSTRAPS,
-    auroc,
-    fit_substitution_baseline,
-    missense_metrics,
-    missense_subgroups,
-    substitution_scores,
-)
 from genomics.lstm import Ensemble, FlankLstm, FlankLstmConfig
-from genomics.score import MissenseModel
+from genomics.metrics import auroc, fit_substitution_baseline
 
 MODEL_NAME = "missense-lstm"
 Log = Callable[[str], None]
@@ -122,7 +114,7 @@ def train_missense(
     for index, member in enumerate(ensemble.members):
         torch.manual_seed(options.seed + index)
         fresh = FlankLstm(network)
-        histories.append(_fit(fresh, parts, options, lambda line, i=index: log(f"net {i}: {line}")))
+        histories.append(_fit(fresh, parts, options, _prefixed(log, f"net {index}: ")))
         member.load_state_dict(fresh.state_dict())
     slope, intercept = _calibrate(ensemble, parts["validation"])
     train = table[[part_of_gene(gene, options.split_seed) == "train" for gene in table["gene"]]]
@@ -156,68 +148,6 @@ def train_missense(
     return config
 
 
-def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
-    """Measure a missense model on the genes of a table that it has never seen.
-
-    Parameters
-    ----------
-    name : str or Path
-        A built-in model, or the folder of a trained one.
-    data : Path
-        See :func:`genomics.dataset.read_missense_table`. Variants of genes that training or
-        validation saw are left out and counted.
-
-    Returns
-    -------
-    dict
-        ``model``, ``data``, ``n`` (genes, cases and what was left out), ``metrics``,
-        ``subgroups`` and ``run``.
-
-    Raises
-    ------
-    TableError
-        The table is not in the format, or all of its genes were seen.
-    """
-    began = time.perf_counter()
-    model = MissenseModel.load(name)
-    source = find_missense_table(data)
-    table = read_missense_table(source)
-    seen = table["gene"].isin(model.folder.genes_seen())
-    unseen = table[~seen]
-    if unseen.empty:
-        raise TableError(
-            f"{source}: training or validation saw every gene of it; give a table of other genes"
-        )
-    probability, _ = model.probability(list(unseen["wt_window101"]), list(unseen["mt"]))
-    substitution = substitution_scores(
-        model.folder.config["substitution_only"], list(unseen["wt"]), list(unseen["mt"])
-    )
-    return {
-        "model": model.folder.name,
-        "data": str(source),
-        "n": {
-            "genes": int(unseen["gene"].nunique()),
-            "cases": len(unseen),
-            "pathogenic": int(unseen["label"].sum()),
-            "left_out_seen_genes": int(table[seen]["gene"].nunique()),
-            "left_out_seen_cases": int(seen.sum()),
-        },
-        "metrics": missense_metrics(
-            unseen["gene"], unseen["label"], probability, substitution
-        ),
-        "subgroups": missense_subgroups(unseen, probability),
-        "run": {
-            "weights_sha256": model.folder.weights_sha256(),
-            "data_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-            "bootstraps": BOOTSTRAPS,
-            "resampled": "genes",
-            "torch": str(torch.__version__),
-            "device": "cpu",
-            "seconds": round(time.perf_counter() - began, 1),
-        },
-    }
-
-
 def _split(
     table: pd.DataFrame, network: FlankLstmConfig, options: FitOptions
 ) -> dict[str, LabelledBatch]:
@@ -237,6 +167,10 @@ def _split(
     return batches
 
 
+def _prefixed(log: Log, prefix: str) -> Log:
+    return lambda line: log(prefix + line)
+
+
 def _fit(
     net: FlankLstm, parts: dict[str, LabelledBatch], options: FitOptions, log: Log
 ) -> list[float]:
@@ -247,7 +181,8 @@ def _fit(
     )
     slower = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, "max", factor=0.3, patience=0)
     loss_of = nn.BCEWithLogitsLoss()
-    best, history = copy.deepcopy(net.state_dict()), []
+    best = copy.deepcopy(net.state_dict())
+    history: list[float] = []
     for epoch in range(options.epochs):
         net.train()
         total = 0.0

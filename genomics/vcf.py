@@ -7,26 +7,22 @@ alternate allele without losing which record, and which allele of it, each came 
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from genomics.errors import SampleError, VcfError
 from genomics.variant import Genotype, Variant
-from genomics.vcf_body import RuleBroken, check_record, parse_genotype
+from genomics.vcf_body import RecordRuleError, check_record, parse_genotype
 from genomics.vcf_header import (
     VERSIONS,
-    HeaderRuleBroken,
+    HeaderRuleError,
     VcfHeader,
     check_definition,
     parse_column_line,
     parse_meta_line,
 )
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_COUNTABLE_BYTES = 50_000_000
+from genomics.vcf_lines import numbered_lines
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,7 @@ def read_vcf(path: str | Path) -> VcfFile:
         The file is missing or unreadable, or a line breaks a rule of the specification.
     """
     path = Path(path)
-    lines = _numbered_lines(path)
+    lines = numbered_lines(path)
     header = _read_header(path, lines)
     return VcfFile(path, header, _read_records(path, header, lines))
 
@@ -201,33 +197,6 @@ def _why_unscorable(ref: str, alt: str) -> str | None:
     return None
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    if not path.exists():
-        raise VcfError(path, None, "no such file")
-    if path.is_dir():
-        raise VcfError(path, None, "is a folder; give one VCF file")
-    number = 0
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == _GZIP_MAGIC
-        with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    # The last line may lack its end; a truncated gzip raises by itself.
-                    line += b"\n"
-                yield number, line[:-1].removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise VcfError(
-            path, number, f"not text in UTF-8 ({error.reason}); a VCF is a text file"
-        ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise VcfError(
-            path, number + 1, f"the compressed file is damaged or cut short ({error}); copy it anew"
-        ) from error
-    except OSError as error:
-        raise VcfError(path, None, f"cannot be read: {error.strerror or error}") from error
-
-
 def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> VcfHeader:
     number, first = next(lines, (1, ""))
     if not first.startswith("##fileformat="):
@@ -251,10 +220,10 @@ def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> VcfHeader:
                 kept.append(line)
                 break
             else:
-                raise HeaderRuleBroken(
+                raise HeaderRuleError(
                     f"expected a ## line or the #CHROM column line; found {line[:60]!r}"
                 )
-        except HeaderRuleBroken as error:
+        except HeaderRuleError as error:
             raise VcfError(path, number, str(error)) from None
     else:
         raise VcfError(path, number, "the file ends without the #CHROM column line")
@@ -284,26 +253,17 @@ def _read_records(
             name = fields[0].strip("<>")
             if name != chrom:
                 if name in finished:
-                    raise RuleBroken(
+                    raise RecordRuleError(
                         f"records of {name} stand apart; sort the file (bcftools sort)"
                     )
                 finished.add(name)
                 chrom, position = name, 0
             # From 4.5 on the specification's own files are not sorted within a sequence.
             if int(fields[1]) < position and header.version < "VCFv4.5":
-                raise RuleBroken(
+                raise RecordRuleError(
                     f"position {fields[1]} comes after {position}; sort the file (bcftools sort)"
                 )
-        except RuleBroken as error:
+        except RecordRuleError as error:
             raise VcfError(path, number, str(error)) from None
         position = int(fields[1])
         yield VcfRecord(number, fields)
-
-
-
-def count_records(path: str | Path) -> int | None:
-    """Return the number of records, or None for a file too large to be worth a second reading."""
-    path = Path(path)
-    if path.stat().st_size > _COUNTABLE_BYTES:
-        return None
-    return sum(not line.startswith("#") for _, line in _numbered_lines(path))

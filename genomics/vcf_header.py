@@ -19,7 +19,7 @@ _TYPES = {
 _KEY = re.compile(r"([^=,]+)=")
 
 
-class HeaderRuleBroken(ValueError):
+class HeaderRuleError(ValueError):
     """A header line breaks a rule; the message is the rule, the reader adds file and line."""
 
 
@@ -76,16 +76,16 @@ def parse_meta_line(line: str) -> tuple[str, str | dict[str, str]]:
 
     Raises
     ------
-    HeaderRuleBroken
+    HeaderRuleError
     """
     key, equals, value = line[2:].partition("=")
     if not equals or not key or not value:
-        raise HeaderRuleBroken(f"a meta-information line is ##key=value; found {line[:80]!r}")
+        raise HeaderRuleError(f"a meta-information line is ##key=value; found {line[:80]!r}")
     if key not in _STRUCTURED:
         return key, value
     if value.startswith("<") and value.endswith(">"):
         return key, _parse_structured(value[1:-1])
-    raise HeaderRuleBroken(f"##{key} must be followed by <key=value,...>; found {value[:80]!r}")
+    raise HeaderRuleError(f"##{key} must be followed by <key=value,...>; found {value[:80]!r}")
 
 
 def _parse_structured(text: str) -> dict[str, str]:
@@ -95,7 +95,7 @@ def _parse_structured(text: str) -> dict[str, str]:
     while place < len(text):
         match = _KEY.match(text, place)
         if not match:
-            raise HeaderRuleBroken(f"expected key=value inside <...>; found {text[place:][:60]!r}")
+            raise HeaderRuleError(f"expected key=value inside <...>; found {text[place:][:60]!r}")
         place = match.end()
         opening = text[place : place + 1]
         if opening == '"':
@@ -108,10 +108,10 @@ def _parse_structured(text: str) -> dict[str, str]:
             end = len(text) if end < 0 else end
             value, place = text[place:end], end
         if match[1] in fields:
-            raise HeaderRuleBroken(f"{match[1]} stands twice in one line")
+            raise HeaderRuleError(f"{match[1]} stands twice in one line")
         fields[match[1]] = value
         if place < len(text) and text[place] != ",":
-            raise HeaderRuleBroken(f"expected a comma before {text[place:][:60]!r}")
+            raise HeaderRuleError(f"expected a comma before {text[place:][:60]!r}")
         place += 1
     return fields
 
@@ -128,7 +128,7 @@ def _quoted(text: str, place: int) -> tuple[str, int]:
         else:
             characters.append(text[place])
             place += 1
-    raise HeaderRuleBroken("a quoted value is not closed")
+    raise HeaderRuleError("a quoted value is not closed")
 
 
 def check_definition(kind: str, fields: Mapping[str, str]) -> None:
@@ -136,22 +136,22 @@ def check_definition(kind: str, fields: Mapping[str, str]) -> None:
 
     Raises
     ------
-    HeaderRuleBroken
+    HeaderRuleError
     """
     if kind in {"INFO", "FORMAT", "FILTER", "ALT", "contig", "META", "SAMPLE"} and not fields.get(
         "ID"
     ):
-        raise HeaderRuleBroken(f"##{kind} needs an ID; found {dict(fields)}")
+        raise HeaderRuleError(f"##{kind} needs an ID; found {dict(fields)}")
     if kind in {"INFO", "FORMAT", "FILTER", "ALT"} and "Description" not in fields:
-        raise HeaderRuleBroken(f"##{kind} ID={fields['ID']} needs a Description")
+        raise HeaderRuleError(f"##{kind} ID={fields['ID']} needs a Description")
     if kind in _TYPES:
         _check_typed(kind, fields)
     if kind in {"contig", "SAMPLE", "FILTER", "ALT"} and " " in fields["ID"]:
-        raise HeaderRuleBroken(f"##{kind}: an ID has no white space; found {fields['ID']!r}")
+        raise HeaderRuleError(f"##{kind}: an ID has no white space; found {fields['ID']!r}")
     if kind == "ALT" and re.search(r"[<>,]", fields["ID"]):
-        raise HeaderRuleBroken(f"##ALT: an ID has no '<', '>' or ','; found {fields['ID']!r}")
+        raise HeaderRuleError(f"##ALT: an ID has no '<', '>' or ','; found {fields['ID']!r}")
     if kind == "contig" and not fields.get("length", "0").isdigit():
-        raise HeaderRuleBroken(
+        raise HeaderRuleError(
             f"##contig ID={fields['ID']}: length must be a number of bases; "
             f"found {fields['length']!r}"
         )
@@ -160,11 +160,11 @@ def check_definition(kind: str, fields: Mapping[str, str]) -> None:
 def _check_typed(kind: str, fields: Mapping[str, str]) -> None:
     number, type_ = fields.get("Number"), fields.get("Type")
     if number is None or not _NUMBER.match(number):
-        raise HeaderRuleBroken(
+        raise HeaderRuleError(
             f"##{kind} ID={fields['ID']}: Number must be a count, A, R, G or '.'; found {number!r}"
         )
     if type_ not in _TYPES[kind]:
-        raise HeaderRuleBroken(
+        raise HeaderRuleError(
             f"##{kind} ID={fields['ID']}: Type must be one of {', '.join(sorted(_TYPES[kind]))}; "
             f"found {type_!r}"
         )
@@ -175,11 +175,11 @@ def parse_column_line(line: str) -> tuple[str, ...]:
 
     Raises
     ------
-    HeaderRuleBroken
+    HeaderRuleError
     """
     columns = line.split("\t")
     if tuple(columns[: len(FIXED_COLUMNS)]) != FIXED_COLUMNS:
-        raise HeaderRuleBroken(
+        raise HeaderRuleError(
             f"the column line must begin with {' '.join(FIXED_COLUMNS)}, separated by tabs; "
             f"found {line[:80]!r}"
         )
@@ -187,13 +187,13 @@ def parse_column_line(line: str) -> tuple[str, ...]:
     if not rest:
         return ()
     if rest[0] != "FORMAT":
-        raise HeaderRuleBroken(f"the ninth column must be FORMAT; found {rest[0]!r}")
+        raise HeaderRuleError(f"the ninth column must be FORMAT; found {rest[0]!r}")
     samples = tuple(rest[1:])
     if not samples:
-        raise HeaderRuleBroken("FORMAT must be followed by at least one sample column")
+        raise HeaderRuleError("FORMAT must be followed by at least one sample column")
     if "" in samples:
-        raise HeaderRuleBroken("a sample column has no name")
+        raise HeaderRuleError("a sample column has no name")
     twice = next((name for name in samples if samples.count(name) > 1), None)
     if twice is not None:
-        raise HeaderRuleBroken(f"sample {twice!r} stands twice in the column line")
+        raise HeaderRuleError(f"sample {twice!r} stands twice in the column line")
     return samples

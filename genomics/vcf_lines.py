@@ -1,0 +1,55 @@
+"""The lines of a VCF file, plain, gzip or bgzip."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from genomics.errors import VcfError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_COUNTABLE_BYTES = 50_000_000
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number from 1, without its end.
+
+    Raises
+    ------
+    VcfError
+        The file is missing, cut short, or not text.
+    """
+    if not path.exists():
+        raise VcfError(path, None, "no such file")
+    if path.is_dir():
+        raise VcfError(path, None, "is a folder; give one VCF file")
+    number = 0
+    try:
+        with path.open("rb") as raw:
+            zipped = raw.read(2) == _GZIP_MAGIC
+        with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.endswith(b"\n"):
+                    # The last line may lack its end; a truncated gzip raises by itself.
+                    line += b"\n"
+                yield number, line[:-1].removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise VcfError(
+            path, number, f"not text in UTF-8 ({error.reason}); a VCF is a text file"
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise VcfError(
+            path, number + 1, f"the compressed file is damaged or cut short ({error}); copy it anew"
+        ) from error
+    except OSError as error:
+        raise VcfError(path, None, f"cannot be read: {error.strerror or error}") from error
+
+
+def count_records(path: str | Path) -> int | None:
+    """Return the number of records, or None for a file too large to be worth a second reading."""
+    path = Path(path)
+    if path.stat().st_size > _COUNTABLE_BYTES:
+        return None
+    return sum(not line.startswith("#") for _, line in numbered_lines(path))

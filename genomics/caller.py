@@ -20,9 +20,9 @@ from genomics.coding import (
 from genomics.consequence import Consequence, by_severity, protein_window, representative
 from genomics.errors import GenesError
 from genomics.genes import Genes, Span, Transcript
-from genomics.hgvs import Change, coding_name, protein_name
+from genomics.hgvs import Change, coding_name, protein_name, three_prime
 from genomics.reference import Reference
-from genomics.variant import Variant
+from genomics.variant import Bases, Variant
 
 SOURCE = "FASTA+GFF3"
 # Introns this short bridge a sequencing difference, they are not spliced (as VEP has it).
@@ -100,13 +100,41 @@ class GeneCaller:
             terms |= _noncoding_terms(transcript, change)
         else:
             terms |= _outside_coding_terms(transcript, change)
-            if any(_touches(change, span) for span in transcript.coding):
+            at_edge = self._at_exon_edge(transcript, change)
+            if at_edge or any(_touches(change, span) for span in transcript.coding):
                 sequence = self._sequence(transcript)
-                protein = _protein_change(sequence, change)
+                protein = _protein_change(sequence, at_edge or change)
                 terms |= set(protein.terms) if protein else _unread_terms(sequence, change)
         if not terms:
             return None
         return self._described(transcript, change, terms, sequence, protein)
+
+    def _at_exon_edge(self, transcript: Transcript, change: Change) -> Change | None:
+        """Return an insertion between a coding exon and its intron, moved to its 3' end.
+
+        Such an insertion lengthens the coding sequence unless its 3'-most equivalent lies in the
+        intron; None for that, and for any other change.
+        """
+        at_edge = not change.ref and any(
+            change.first in {first, last + 1}
+            and transcript.exon_offset(change.first - (change.first == first)) is None
+            for first, last in transcript.coding
+        )
+        if not at_edge:
+            return None
+        moved = three_prime(change, transcript.strand, self._bases_of(transcript.contig))
+        coding = (transcript.coding_offset(place) for place in (moved.first, moved.last))
+        return None if all(offset is None for offset in coding) else moved
+
+    def _bases_of(self, contig: str) -> Bases:
+        """Return a reader of a sequence's bases that gives "" beyond its ends."""
+        length = self._reference.lengths[self._reference.name_of(contig) or ""]
+
+        def bases(first: int, last: int) -> str:
+            inside = 1 <= first <= last <= length
+            return self._reference.bases(contig, first, last) if inside else ""
+
+        return bases
 
     def _described(
         self,
@@ -119,12 +147,6 @@ class GeneCaller:
         window, note = None, None
         if sequence is not None and protein is not None and "missense_variant" in terms:
             window, note = _window(sequence, protein)
-        length = self._reference.lengths[self._reference.name_of(transcript.contig) or ""]
-
-        def bases(first: int, last: int) -> str:
-            inside = 1 <= first <= last <= length
-            return self._reference.bases(transcript.contig, first, last) if inside else ""
-
         return Consequence(
             terms=by_severity(terms),
             source=SOURCE,
@@ -132,7 +154,7 @@ class GeneCaller:
             transcript=transcript.name,
             biotype=transcript.biotype,
             preference=transcript.preference,
-            hgvs_c=coding_name(transcript, change, bases),
+            hgvs_c=coding_name(transcript, change, self._bases_of(transcript.contig)),
             hgvs_p=protein_name(sequence.protein, protein) if sequence and protein else None,
             protein_position=protein.position if protein else None,
             wild_type=(protein.before or None) if protein else None,
@@ -207,17 +229,21 @@ def _outside_coding_terms(transcript: Transcript, change: Change) -> set[str]:
 def _protein_change(sequence: CodingSequence, change: Change) -> ProteinChange | None:
     """Return the protein change of bases that lie wholly in one coding exon, else None."""
     transcript = sequence.transcript
-    low, high = change.first, change.last
-    if not change.ref:
-        low, high = change.last, change.first
-    if not any(first <= low and high <= last for first, last in transcript.coding):
-        return None
-    if transcript.strand > 0:
-        offset = transcript.coding_offset(change.first)
-        ref, alt = change.ref, change.alt
-    else:
-        offset = transcript.coding_offset(change.last)
-        ref, alt = reverse_complement(change.ref), reverse_complement(change.alt)
+    if change.ref:
+        within = any(
+            first <= change.first and change.last <= last for first, last in transcript.coding
+        )
+        if not within:
+            return None
+    forward = transcript.strand > 0
+    ref = change.ref if forward else reverse_complement(change.ref)
+    alt = change.alt if forward else reverse_complement(change.alt)
+    begin, before = (change.first, change.last) if forward else (change.last, change.first)
+    offset = transcript.coding_offset(begin)
+    if offset is None and not ref:
+        # At the exon's end nothing follows the insertion: count from the base before it.
+        previous = transcript.coding_offset(before)
+        offset = None if previous is None else previous + 1
     return None if offset is None else protein_change(sequence, offset, ref, alt)
 
 

@@ -39,7 +39,7 @@ def coding_name(transcript: Transcript, change: Change, bases: Bases) -> str | N
     """
     if transcript.coding and not (transcript.start_known and transcript.frame == 0):
         return None
-    moved = _three_prime(change, transcript.strand, bases)
+    moved = three_prime(change, transcript.strand, bases)
     low, high = moved.first, moved.last
     if moved.ref == "":
         low, high = moved.last, moved.first
@@ -87,7 +87,7 @@ def _doubled(transcript: Transcript, change: Change, bases: Bases) -> str | None
     return f"{places[0]}" if length == 1 else f"{places[0]}_{places[1]}"
 
 
-def _three_prime(change: Change, strand: int, bases: Bases) -> Change:
+def three_prime(change: Change, strand: int, bases: Bases) -> Change:
     """Move an insertion or deletion as far as it goes towards the transcript's 3' end."""
     if bool(change.ref) == bool(change.alt):
         return change
@@ -194,6 +194,8 @@ def _extension_name(change: ProteinChange) -> str:
 
 def _in_frame_name(protein: str, change: ProteinChange) -> str:
     before, after, position = change.before, change.after, change.position
+    if "stop_gained" in change.terms:
+        before, after = protein[position - 1 :], (change.mutated or "")[position - 1 :]
     if not before or not after:
         # 3' rule: the last of equal residues is the one that is gone, or doubled.
         word = before or after
@@ -208,8 +210,10 @@ def _in_frame_name(protein: str, change: ProteinChange) -> str:
             return f"p.{_range(word, position - len(word))}dup"
         around = f"{_three(protein[place - 1])}{place}_{_three(protein[place])}{place + 1}"
         return f"p.{around}ins{_three(word)}"
-    if after.startswith(STOP):
-        return f"p.{_three(before[0])}{position}Ter"
+    if STOP in after:
+        until_stop = after[: after.index(STOP) + 1]
+        change_to = "Ter" if until_stop == STOP else f"delins{_three(until_stop)}"
+        return f"p.{_three(before[0])}{position}{change_to}"
     return f"p.{_range(before, position)}delins{_three(after)}"
 
 

@@ -19,9 +19,9 @@ import torch
 from genomics.catalogue import ModelFolder, open_model
 from genomics.consequence import Consequence
 from genomics.encode import encode_missense
-from genomics.errors import CancelledError, ModelError
+from genomics.errors import CancelledError, ModelError, ReferenceError
 from genomics.lstm import Ensemble, FlankLstmConfig
-from genomics.provider import ConsequenceProvider, open_provider
+from genomics.provider import NOT_IN_REFERENCE, ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
 from genomics.variant import Genotype
@@ -162,6 +162,7 @@ def score_vcf(
         for record in watch.over(vcf)
         for allele in alleles(record, provider.build)
     ]
+    _expect_common_sequences(drafts, path)
     read = time.perf_counter()
     scored = _fill_scores(drafts, loaded, watch)
     run = _run_record(path, loaded, provider)
@@ -227,6 +228,16 @@ def _draft(
     if consequence.term == MISSENSE and consequence.window is not None:
         return draft
     return replace(draft, reason=why_not_scored(consequence))
+
+
+def _expect_common_sequences(drafts: Sequence[ScoredVariant], path: Path) -> None:
+    foreign = [each for each in drafts if (each.reason or "").startswith(NOT_IN_REFERENCE)]
+    if drafts and len(foreign) == len(drafts):
+        named = ", ".join(dict.fromkeys(each.variant.chrom for each in foreign[:1000]))
+        raise ReferenceError(
+            f"{path}: none of its sequences ({named[:80]}) is in the reference; "
+            "give the reference that the VCF was called on"
+        )
 
 
 def _not_carried(genotype: Genotype | None, allele: Allele) -> str | None:

@@ -83,7 +83,8 @@ def lesions_in(volume: Volume) -> LesionSet:
     volume.array[labels > 0] = -30
     runs = (
         RunRecord("segment", "lung-nodule 0.1.0", "ab" * 32, {"tile": [96, 96, 96]}, "cpu",
-                  "float32", timings_s={"read": 0.2, "network": 41.0}, warnings=("Stitched on the CPU.",)),
+                  "float32", timings_s={"read": 0.2, "network": 41.0},
+                  warnings=("Stitched on the CPU.",)),
         RunRecord("measure"),
         RunRecord("classify", "lung-nodule-malignancy 0.1.0", "cd" * 32, device="cpu"),
     )  # fmt: skip

@@ -1,1 +1,1 @@
-"""ui."""
+"""The napari window: the only folder that imports napari, qtpy or magicgui."""

@@ -93,6 +93,12 @@ def lesion_frame(lesions: LesionSet, volume: Volume | None = None) -> pd.DataFra
     return frame.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
 
+def lesion_sets(case: Case) -> Iterator[tuple[LesionSet, Volume | None]]:
+    """Each lesion set with the scan it was found in, None where the scan is not at hand."""
+    for lesions in case.lesion_sets:
+        yield lesions, next((v for v in case.volumes if case.lesions_of(v) is lesions), None)
+
+
 def write_lesions_csv(path: str | Path, case: Case) -> None:
     """Write the lesions of all scans of a case as one CSV table.
 
@@ -101,7 +107,7 @@ def write_lesions_csv(path: str | Path, case: Case) -> None:
     OutputError
         If the file cannot be written.
     """
-    frames = [lesion_frame(lesions, volume) for lesions, volume in _with_volumes(case)]
+    frames = [lesion_frame(lesions, volume) for lesions, volume in lesion_sets(case)]
     table = pd.concat(frames or [lesion_frame(_NO_LESIONS)], ignore_index=True)
     table.insert(0, "patient_id", case.patient.id)
     with atomic_path(path) as partial:
@@ -121,9 +127,7 @@ def write_lesions_json(path: str | Path, case: Case) -> None:
         {
             "format": JSON_FORMAT,
             "patient_id": case.patient.id,
-            "lesion_sets": [
-                _set_record(lesions, volume) for lesions, volume in _with_volumes(case)
-            ],
+            "lesion_sets": [_set_record(lesions, volume) for lesions, volume in lesion_sets(case)],
         },
     )
 
@@ -283,12 +287,6 @@ def _variants_record(report: Any) -> dict[str, Any]:
         "ledger": plain(report.ledger),
         "run": plain(report.run),
     }
-
-
-def _with_volumes(case: Case) -> Iterator[tuple[LesionSet, Volume | None]]:
-    """Each lesion set with the scan it was found in, None where the scan is not at hand."""
-    for lesions in case.lesion_sets:
-        yield lesions, next((v for v in case.volumes if case.lesions_of(v) is lesions), None)
 
 
 def _write_json(path: str | Path, value: Any) -> None:

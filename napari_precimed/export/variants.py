@@ -1,0 +1,123 @@
+"""The variants' part of a report: the most noteworthy ones, and the account of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import pandas as pd
+
+from napari_precimed.export import wording as say
+from napari_precimed.export.content import Table
+
+MAX_VARIANTS, MAX_BY_RULE = 30, 15
+DISRUPTIVE = "likely disruptive"
+_NONE_READ = "No variants were read."
+
+
+class VariantReportLike(Protocol):
+    """What a report needs of the variants; `genomics.report.VariantReport` fits."""
+
+    @property
+    def sample_id(self) -> str | None:
+        """The sample the variants were read for; None where the VCF names none."""
+        ...
+
+    @property
+    def ledger(self) -> Mapping[str, Any]:
+        """Alleles = scored + by_rule + the sum of not_scored."""
+        ...
+
+    def to_frame(self, ranked: bool = False) -> pd.DataFrame:
+        """One row per allele."""
+        ...
+
+
+def variants_sentence(report: VariantReportLike | None) -> str:
+    """What was found in the genome, in a sentence."""
+    if report is None:
+        return _NONE_READ
+    ledger = report.ledger
+    disruptive = int((report.to_frame()["classification"] == DISRUPTIVE).sum())
+    return (
+        f"Of {say.count(ledger['alleles'], 'variant')} of sample "
+        f"{report.sample_id or '(unnamed)'}, {ledger['scored']:,} were scored by a model and "
+        f"{ledger['by_rule']:,} classed by rule, {disruptive:,} of them as likely disruptive; "
+        f"{sum(ledger['not_scored'].values()):,} have no score, each with its reason."
+    )
+
+
+def variant_table(report: VariantReportLike | None) -> Table:
+    """The first `MAX_VARIANTS` in order of rank, at most `MAX_BY_RULE` disruptive by rule.
+
+    A tumour has many of those; the limit leaves room for the highest scores.
+    """
+    rows: tuple[tuple[str, ...], ...] = ()
+    more = ""
+    if report is not None:
+        frame = report.to_frame(ranked=True)
+        by_rule = frame["classification"] == DISRUPTIVE
+        kept = pd.concat([frame[by_rule].head(MAX_BY_RULE), frame[~by_rule]]).head(MAX_VARIANTS)
+        rows = _rows(kept)
+        hidden = int(by_rule.sum()) - int((kept["classification"] == DISRUPTIVE).sum())
+        more = f"{len(frame) - len(kept):,} more in variants.tsv, {hidden:,} of them {DISRUPTIVE}."
+        more = more if len(frame) > len(kept) else ""
+    by_model = (
+        "An assessment with a number is the model's calibrated probability that the change is "
+        "pathogenic, ± the standard deviation of its ensemble."
+    )
+    return Table(
+        "Variants, the most noteworthy first",
+        ("Gene", "Change", "Consequence", "Place", "Genotype", "Assessment", "Given by"),
+        (1.05, 2.0, 1.5, 1.8, 1.15, 1.35, 1.9),
+        rows,
+        tuple(note for note in (more, by_model) if note) if rows else (),
+        _NONE_READ if report is None else "The VCF holds no variant of this sample.",
+    )
+
+
+def ledger_table(report: VariantReportLike | None) -> Table:
+    """Where each allele of the VCF went; the counts add up to the first line."""
+    rows: list[tuple[str, str]] = []
+    if report is not None:
+        ledger = report.ledger
+        rows = [
+            ("Alleles in the VCF", f"{ledger['alleles']:,}"),
+            ("Scored by a model", f"{ledger['scored']:,}"),
+            ("Classed by rule", f"{ledger['by_rule']:,}"),
+            *(
+                (f"Not scored: {say.shortened(reason).replace('_', ' ')}", f"{n:,}")
+                for reason, n in ledger["not_scored"].items()
+            ),
+        ]
+    return Table("Account of all variants", ("", "Count"), (6.0, 1.0), tuple(rows), (), _NONE_READ)
+
+
+def _rows(frame: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    records = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return tuple(_row(each) for each in records)
+
+
+def _row(each: Mapping[Any, Any]) -> tuple[str, ...]:
+    change = [text for text in (each["hgvs_p"], each["hgvs_c"], each["transcript"]) if text]
+    genotype = [text for text in (each["genotype"], each["zygosity"]) if text]
+    return (
+        say.shortened(each["gene"], 40),
+        say.shortened("\n".join(say.shortened(text, 60) for text in change)),
+        say.shortened((each["consequence"] or "").replace("&", ", ").replace("_", " ")),
+        f"{each['chrom']}:{each['position']:,}\n{say.allele(each['ref'])} > "
+        f"{say.allele(each['alt'])}",
+        say.shortened("\n".join(genotype)),
+        _assessment(each),
+        say.shortened((each["rule"] or "").replace("_", " ") or each["model"]),
+    )
+
+
+def _assessment(each: Mapping[Any, Any]) -> str:
+    """The class, or the calibrated score with its doubt, or why there is neither."""
+    if each["classification"]:
+        return str(each["classification"])
+    if each["score"] is not None:
+        doubt = "" if each["doubt"] is None else f" ± {each['doubt']:.2f}"
+        return f"{each['score']:.2f}{doubt}"
+    return f"not scored: {say.shortened(each['reason'])}"

@@ -21,6 +21,7 @@ from napari_precimed.errors import GeometryError
 TOLERANCE_MM = 1e-3
 """Two grids are the same grid when no corner voxel is further apart than this."""
 
+_FLATTEST = 1e-6  # volume of a voxel against that of an upright one with the same edges
 _WORLD_AXIS_OF_CANONICAL = (2, 1, 0)  # array axis 0 runs along world z, and so on
 
 
@@ -84,10 +85,11 @@ class Geometry:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise GeometryError(f"The voxel-to-patient transform is not a finite 4x4: {affine}.")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if not abs(np.linalg.det(affine[:3, :3])) > _FLATTEST * np.prod(lengths):
             raise GeometryError(
-                "The voxel-to-patient transform is singular: an axis has no length "
-                f"(column lengths {np.linalg.norm(affine[:3, :3], axis=0).round(6)} mm). "
+                "The voxel-to-patient transform is singular: an axis has no length, or two run the "
+                f"same way (lengths {lengths.tolist()} mm). "
                 "Re-export the image with its spacing."
             )
         affine.setflags(write=False)

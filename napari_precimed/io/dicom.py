@@ -142,7 +142,7 @@ def _scan(folder: Path, *, deep: bool = True) -> tuple[list[list[Slice]], tuple[
     for file in files:
         header = _header(file) if _looks_like_dicom(file) else None
         kind = "non-DICOM" if header is None else _text(header, "Modality") or "unnamed"
-        if header is None or kind in _NO_IMAGE or "Rows" not in header:
+        if header is None or kind in _NO_IMAGE or _is_complete_non_image(header, file):
             others[kind] += 1
         else:
             uid = _text(header, "SeriesInstanceUID") or "no SeriesInstanceUID"
@@ -163,6 +163,16 @@ def _looks_like_dicom(file: Path) -> bool:
             "may be a damaged slice. Export the series again, or remove the file."
         )
     return False
+
+
+def _is_complete_non_image(header: Dataset, file: Path) -> bool:
+    """Whether an object has no pixels because its kind has none; refuses one that is cut short."""
+    if "Rows" in header:
+        return False
+    kind = header.file_meta.get("MediaStorageSOPClassUID")
+    if kind is None or "Image Storage" in UID(kind).name:
+        raise ReadError(f"{file} is a truncated DICOM file; export the series again.")
+    return True
 
 
 def _header(file: Path) -> Dataset:

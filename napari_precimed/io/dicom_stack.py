@@ -116,6 +116,11 @@ def _refuse_other_kinds(slices: Sequence[Slice]) -> None:
                     f"{one.path.name} has no {keyword}, so its place in the patient is not known "
                     "(a screenshot, a projection, or de-identified too far)."
                 )
+        if min(float(v) for v in header.PixelSpacing) <= 0:
+            raise ReadError(
+                f"{one.path.name} has a PixelSpacing of {list(header.PixelSpacing)} mm; both must "
+                "be above 0. Export the series again."
+            )
     if any("LOCALIZER" in (one.header.get("ImageType") or ()) for one in slices):
         raise ReadError(
             f"The series holds localizer images ({len(slices)} slices), which are no volume; "
@@ -180,33 +185,38 @@ def _refuse_bad_steps(slices: Sequence[Slice], along: NDArray, normal: NDArray) 
     usual = float(np.median(steps))
     uneven = np.abs(steps - usual) > max(_UNEVEN_MM, _UNEVEN_FRACTION * usual)
     if uneven.any():
-        raise ReadError(_gap_message(slices, steps, usual, int(uneven.argmax()), normal))
+        raise ReadError(_gap_message(slices, steps, normal))
 
 
-def _gap_message(
-    slices: Sequence[Slice], steps: NDArray, usual: float, at: int, normal: NDArray
-) -> str:
+def _gap_message(slices: Sequence[Slice], steps: NDArray, normal: NDArray) -> str:
     """In the words of a person who looks for the missing slice."""
-    axis = int(np.abs(normal).argmax())
-    low, high = (float(slices[i].position_mm[axis]) for i in (at, at + 1))
-    where = (
-        f"between {'xyz'[axis]} = {low:.2f} and {high:.2f} mm "
-        f"({slices[at].path.name}, {slices[at + 1].path.name})"
-    )
-    multiples = steps / usual
+    multiples = steps / steps.min()  # not the median: with every second slice missing it is a gap
     missing = np.rint(multiples).astype(int) - 1
-    if (np.abs(multiples - missing - 1) < 0.05).all() and (missing >= 0).all():
+    if (np.abs(multiples - missing - 1) < 0.05).all() and missing.sum() < len(slices):
+        at = int(np.flatnonzero(missing)[0])
         n_here, total = int(missing[at]), len(slices) + int(missing.sum())
-        number = at + 2 + int(missing[:at].sum())
-        what = f"Slice {number} of {total} is" if n_here == 1 else (
-            f"Slices {number} to {number + n_here - 1} of {total} are"
-        )  # fmt: skip
+        number = at + 2
+        what = f"Slice {number} of {total} is"
+        if n_here > 1:
+            what = f"Slices {number} to {number + n_here - 1} of {total} are"
         more = int(missing.sum()) - n_here
         rest = f", and {more} more further on" if more else ""
-        return f"{what} missing {where}{rest}; re-export the whole series."
+        return f"{what} missing {_between(slices, at, normal)}{rest}; re-export the whole series."
+    usual = float(np.median(steps))
+    at = int(np.abs(steps - usual).argmax())
     return (
-        f"The slices are unevenly spaced: {steps[at]:.3f} mm {where}, {usual:.3f} mm elsewhere "
-        f"(from {steps.min():.3f} to {steps.max():.3f} mm); reconstruct it with even slices."
+        f"The slices are unevenly spaced: {steps[at]:.3f} mm {_between(slices, at, normal)}, "
+        f"{usual:.3f} mm elsewhere (from {steps.min():.3f} to {steps.max():.3f} mm); reconstruct "
+        "the series with even slices."
+    )
+
+
+def _between(slices: Sequence[Slice], at: int, normal: NDArray) -> str:
+    axis = int(np.abs(normal).argmax())
+    low, high = slices[at], slices[at + 1]
+    return (
+        f"between {'xyz'[axis]} = {low.position_mm[axis]:.2f} and {high.position_mm[axis]:.2f} mm "
+        f"({low.path.name}, {high.path.name})"
     )
 
 

@@ -17,6 +17,7 @@ from napari_precimed.core.volume import Source, Volume
 from napari_precimed.errors import GeometryError, OutputError, ReadError
 from napari_precimed.io import nifti
 from napari_precimed.io.intensity import refuse_non_finite
+from napari_precimed.io.itk_header import orientation_notes
 
 _FORMATS = {
     ".nii.gz": "NIfTI",
@@ -142,11 +143,13 @@ def _read_stored(path: Path) -> tuple[NDArray, Geometry, tuple[str, ...]]:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
+        notes = orientation_notes(path)
         _refuse_unless_3d(reader, path)
         image = reader.Execute()
     except RuntimeError as error:
         raise ReadError(
-            f"{path} cannot be read ({_last_line(error)}); it is damaged or not what its name says."
+            f"{path} is damaged, cut short, or not what its name says; copy or export it again "
+            f"({_last_line(error)})."
         ) from error
     array = sitk.GetArrayFromImage(image)
     shape = array.shape[-3:]
@@ -159,7 +162,7 @@ def _read_stored(path: Path) -> tuple[NDArray, Geometry, tuple[str, ...]]:
         )
     except GeometryError as error:
         raise ReadError(f"{path}: {error}") from error
-    return array.reshape(shape), geometry, ()
+    return array.reshape(shape), geometry, notes
 
 
 def _refuse_unless_3d(reader: sitk.ImageFileReader, path: Path) -> None:
@@ -185,7 +188,7 @@ def _write_sitk(path: Path, stored: NDArray, geometry: Geometry) -> None:
     image.SetDirection(geometry.direction[:, ::-1].ravel().tolist())
     sitk.WriteImage(image, str(path), useCompression=True)
     # ITK does not always notice a full disk, so that what it wrote is read once more.
-    if not np.array_equal(sitk.GetArrayViewFromImage(sitk.ReadImage(str(path))), stored):
+    if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), stored):
         raise OSError("what was written differs from what was to be written; is the disk full?")
 
 

@@ -77,7 +77,7 @@ _VOXEL_TYPES = {
 _BYTE_ORDERS: tuple[Literal["<", ">"], ...] = ("<", ">")
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_NOTED_DISAGREEMENT_MM = 0.01
+_NOTED_DISAGREEMENT_MM = 0.1  # near half a turn a float32 quaternion is no more exact
 
 
 def read_nifti(path: Path) -> tuple[NDArray, Geometry, tuple[str, ...]]:
@@ -236,7 +236,11 @@ def _affine(
 def _qform(header: NDArray, spacing: NDArray) -> NDArray:
     """The transform (RAS) of the quaternion, as in nifti1.h, method 2."""
     b, c, d = (float(q) for q in header["quatern"])
-    a = np.sqrt(max(0.0, 1 - b * b - c * c - d * d))
+    a = 1 - (b * b + c * c + d * d)
+    if a < 1e-7:  # half a turn, as in nifti1_io.c: float32 holds no smaller a
+        b, c, d = np.array([b, c, d]) / np.sqrt(b * b + c * c + d * d)
+        a = 0.0
+    a = np.sqrt(a)
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

@@ -61,16 +61,17 @@ class PatientMismatchError(InputError):
     ----------
     patient_id : str or None
         The patient of the scan.
-    sample_id : str
-        The sample named in the VCF.
+    sample_id : str or None
+        The sample named in the VCF; None where it has no samples.
     """
 
-    def __init__(self, patient_id: str | None, sample_id: str) -> None:
-        who = f"patient '{patient_id}'" if patient_id else "a patient without an id"
+    def __init__(self, patient_id: str | None, sample_id: str | None) -> None:
+        scan = f"patient '{patient_id}'" if patient_id else "a patient without an id"
+        variants = f"of sample '{sample_id}'" if sample_id else "of nobody: the VCF has no samples"
         super().__init__(
-            f"The scan is of {who}, the variants are of sample '{sample_id}'. If they are the same "
-            f"person, say so: --sample {sample_id} maps the sample to this patient, and the "
-            "mapping is recorded."
+            f"The scan is of {scan}, the variants are {variants}. If they are the same person, say "
+            "so explicitly (--sample ID on the command line, Map in the window); the mapping is "
+            "recorded."
         )
         self.patient_id = patient_id
         self.sample_id = sample_id

@@ -17,8 +17,8 @@ class Variants(Protocol):
     """What a case needs of a variant report; `genomics.report.VariantReport` fits."""
 
     @property
-    def sample_id(self) -> str:
-        """The sample the variants were read for."""
+    def sample_id(self) -> str | None:
+        """The sample the variants were read for; None where the VCF has no samples."""
         ...
 
 
@@ -38,15 +38,14 @@ class SampleLink:
 
     Attributes
     ----------
-    sample_id : str
-    patient_id : str or None
+    sample_id, patient_id : str or None
     reason : str
         "same id" or "mapped by the user".
     linked_at : str
         ISO 8601, UTC.
     """
 
-    sample_id: str
+    sample_id: str | None
     patient_id: str | None
     reason: str
     linked_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -91,8 +90,8 @@ class Case:
         """
         if patient_id and volume.patient_id and patient_id != volume.patient_id:
             raise InputError(
-                f"The scan is of patient '{volume.patient_id}', not '{patient_id}'; leave --patient "
-                "out, or check that this is the right scan."
+                f"The scan is of patient '{volume.patient_id}', not '{patient_id}'; leave "
+                "--patient out, or check that this is the right scan."
             )
         return cls(Patient(id=volume.patient_id or patient_id)).attach_volume(volume)
 

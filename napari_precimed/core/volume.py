@@ -69,7 +69,8 @@ class Volume:
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:
             raise GeometryError(
-                f"An array of shape {self.array.shape} does not fit a grid of {self.geometry.shape}."
+                f"An array of shape {self.array.shape} does not fit a grid of "
+                f"{self.geometry.shape}."
             )
 
     def with_array(self, array: NDArray) -> Volume:

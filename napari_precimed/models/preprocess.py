@@ -84,13 +84,19 @@ def nodule_patch(
     ndarray of float32, shape (2, 24, 48, 48)
         Normalised grey (0 outside the crop) and the mask, each in [0, 1] for the mask.
     """
+    grey = normalise_slices(crop)
+    return np.stack(
+        [resample_around(channel, mask, spacing_mm) for channel in (grey, mask.astype(np.float32))]
+    )
+
+
+def resample_around(
+    channel: NDArray, mask: NDArray[np.bool_], spacing_mm: Sequence[float]
+) -> NDArray[np.float32]:
+    """One channel, shape (z, y, x), on the classifier's grid around the centre of `mask`."""
     centre = np.argwhere(mask).mean(0) if mask.any() else (np.asarray(mask.shape) - 1) / 2
     step = np.asarray(PATCH_SPACING_MM) / np.asarray(spacing_mm, float)
     offset = centre - step * (np.asarray(PATCH_SHAPE) - 1) / 2
-    channels = [
-        ndimage.affine_transform(
-            channel, step, offset, output_shape=PATCH_SHAPE, order=1, mode="constant"
-        )
-        for channel in (normalise_slices(crop), mask.astype(np.float32))
-    ]
-    return np.stack(channels)
+    return ndimage.affine_transform(
+        channel, step, offset, output_shape=PATCH_SHAPE, order=1, mode="constant"
+    )

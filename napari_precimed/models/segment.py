@@ -156,8 +156,8 @@ def _check(entry: ModelEntry, volume: Volume) -> list[str]:
         )
     if volume.modality and volume.modality != entry.modality:
         raise InputError(
-            f"'{entry.name}' is for {entry.modality}, this scan is {volume.modality}; choose a model "
-            f"for {volume.modality}."
+            f"'{entry.name}' is for {entry.modality}, this scan is {volume.modality}; choose a "
+            f"model for {volume.modality}."
         )
     if volume.modality is None:
         return [f"The file does not say what the scan is; taken for {entry.modality}."]

@@ -10,7 +10,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ class FitOptions:
     patience: int = 8
     seed: int = 0
     device: str = "cpu"
+
+    def on(self, device: str) -> FitOptions:
+        """The same options on another device."""
+        return replace(self, device=device)
+
+    def for_epochs(self, epochs: int, n_cases: int) -> FitOptions:
+        """As many steps as draw `n_cases` cases `epochs` times; validated at least twice."""
+        steps = max(1, round(epochs * n_cases / self.batch_size))
+        every = min(self.validate_every, max(1, steps // 2))
+        return replace(self, steps=steps, validate_every=every)
 
 
 @dataclass
@@ -102,7 +112,7 @@ def fit(
     if resume:
         state, best = _restore(folder / "last.pt", network, average, optimiser)
     started, first = time.perf_counter(), state.step
-    running = 0.0
+    running, counted = 0.0, 0
     for step in range(state.step, options.steps):
         if cancelled and cancelled():
             raise CancelledError(f"Training stopped by the user at step {step}.")
@@ -118,15 +128,14 @@ def fit(
         optimiser.step()
         _update_average(average, network, min(options.ema_decay, (step + 1) / (step + 10)))
         running += float(loss.detach())
+        counted += 1
         state.step = step + 1
         if state.step % options.validate_every and state.step != options.steps:
             continue
         with torch.inference_mode():
             score = validate(average)
-        state.history.append(
-            {"step": state.step, "loss": running / options.validate_every, "score": score}
-        )
-        running = 0.0
+        state.history.append({"step": state.step, "loss": running / counted, "score": score})
+        running, counted = 0.0, 0
         if score > state.best_score:
             state.best_score, state.best_step = score, state.step
             best = copy.deepcopy(average.state_dict())

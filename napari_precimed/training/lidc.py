@@ -33,8 +33,8 @@ class Nodule:
         ``"<patient>/nodule-<k>"``.
     image : ndarray of uint8, shape (z, y, x)
         Grey values; ascending z; the gain differs from slice to slice.
-    reader_share : ndarray of float32, shape (z, y, x)
-        Share of the readers who marked the voxel, 0 to 1.
+    reader_masks : ndarray of bool, shape (reader, z, y, x)
+        What each reader marked.
     malignancy : float
         Mean reader opinion, 1 (highly unlikely) to 5 (highly suspicious); not pathology.
     spacing_mm : tuple of float
@@ -43,7 +43,7 @@ class Nodule:
 
     name: str
     image: NDArray[np.uint8]
-    reader_share: NDArray[np.float32]
+    reader_masks: NDArray[np.bool_]
     malignancy: float
     spacing_mm: tuple[float, float, float]
 
@@ -51,6 +51,21 @@ class Nodule:
     def patient(self) -> str:
         """The patient's id, the part of the name before the slash."""
         return self.name.split("/")[0]
+
+    @cached_property
+    def reader_share(self) -> NDArray[np.float32]:
+        """Share of the readers who marked the voxel, 0 to 1; shape (z, y, x)."""
+        return self.reader_masks.mean(axis=0, dtype=np.float32)
+
+    @property
+    def volume_mm3(self) -> float:
+        """Volume of the consensus mask."""
+        return float(self.consensus.sum() * np.prod(self.spacing_mm))
+
+    @property
+    def diameter_mm(self) -> float:
+        """Diameter of the sphere of the consensus mask's volume."""
+        return float((6 * self.volume_mm3 / np.pi) ** (1 / 3))
 
     @property
     def consensus(self) -> NDArray[np.bool_]:
@@ -60,9 +75,18 @@ class Nodule:
 
 @dataclass(frozen=True)
 class LidcNodules:
-    """All nodules of one file in the LIDC crop format; holds the arrays, hands out `Nodule`."""
+    """All nodules of one file in the LIDC crop format; holds the arrays, hands out `Nodule`.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        The arrays of the file.
+    folder : Path
+        Where the file lies, for what lies beside it.
+    """
 
     arrays: dict[str, NDArray]
+    folder: Path
 
     def __len__(self) -> int:
         return len(self.arrays["name"])
@@ -72,14 +96,12 @@ class LidcNodules:
         part = slice(int(a["offset"][index]), int(a["offset"][index + 1]))
         bits = a["reader_bits"][part]
         n_readers = int(a["n_readers"][index])
-        votes = np.zeros(bits.shape, np.float32)
-        for reader in range(8):
-            votes += (bits >> reader) & 1
+        readers = _readers(bits, n_readers)[:, None, None, None]
         z, y, x = (float(v) for v in a["spacing_zyx_mm"][index])
         return Nodule(
             name=str(a["name"][index]),
             image=a["image"][part],
-            reader_share=votes / n_readers,
+            reader_masks=(bits[None] >> readers & 1).astype(bool),
             malignancy=float(a["malignancy"][index]),
             spacing_mm=(z, y, x),
         )
@@ -91,6 +113,40 @@ class LidcNodules:
     def patients(self) -> list[str]:
         """The patient id of each nodule, in order."""
         return [str(name).split("/")[0] for name in self.arrays["name"]]
+
+    def part(self, name: str) -> list[Nodule]:
+        """The nodules of "train", "validation" or "test", as `split_of` divides the patients."""
+        return [self[i] for i, patient in enumerate(self.patients) if split_of(patient) == name]
+
+    def split(self) -> dict[str, list[str]]:
+        """Part -> the ids of its patients."""
+        names: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+        for patient in sorted(set(self.patients)):
+            names[split_of(patient)].append(patient)
+        return names
+
+    def without(self, patients: set[str]) -> list[Nodule]:
+        """The nodules of all other patients.
+
+        Raises
+        ------
+        DatasetError
+            If none is left.
+        """
+        left = [self[i] for i, patient in enumerate(self.patients) if patient not in patients]
+        if not left:
+            raise DatasetError(
+                f"All {len(set(self.patients))} patients in these data were seen in training or "
+                "validation; evaluate on others."
+            )
+        return left
+
+
+def _readers(bits: NDArray[np.uint8], n_readers: int) -> NDArray[np.uint8]:
+    """The bits that the readers of this nodule use; a reader may have marked nothing here."""
+    used = [k for k in range(8) if (bits >> k & 1).any()]
+    unused = [k for k in range(8) if k not in used]
+    return np.array(sorted([*used, *unused][:n_readers]), np.uint8)
 
 
 def read_lidc(path: str | Path) -> LidcNodules:
@@ -116,7 +172,7 @@ def read_lidc(path: str | Path) -> LidcNodules:
                     f"{file} lacks the array '{missing[0]}'; a file of nodule crops holds "
                     f"{', '.join(_KEYS)}."
                 )
-            return LidcNodules({key: archive[key] for key in _KEYS})
+            return LidcNodules({key: archive[key] for key in _KEYS}, file.parent)
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{file} is not a readable .npz file of nodule crops: {error}"

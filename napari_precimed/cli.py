@@ -1,0 +1,382 @@
+"""The command line: parses, calls, prints, exits.
+
+Exit codes: 0 done; 2 the input or the options are wrong, with one line that says what and how to
+mend it; 3 the work failed. Results go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from napari_precimed.errors import InputError, PrecimedError
+
+WRONG_INPUT, FAILED = 2, 3
+
+app = typer.Typer(
+    name="precimed",
+    help="A patient's scan and genome on one screen. Research use; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Image = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a DICOM folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Series = Annotated[str | None, typer.Option(help="Series UID, where a folder holds several.")]
+Data = Annotated[Path, typer.Option(help="Data set: its file, or a folder that holds it.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("demo-report"),
+    viewer: Annotated[bool, typer.Option(help="Open napari where there is a screen.")] = True,
+) -> None:
+    """Run the main job on a built-in synthetic patient."""
+    from genomics.synthetic import write_synthetic_case
+    from napari_precimed.core.patient import Case
+    from napari_precimed.io import read_volume
+    from napari_precimed.io.phantom import PHANTOM_PATH_PREFIX
+    from napari_precimed.pipeline import AnalyseOptions, analyse, check_output_folder, write_results
+
+    check_output_folder(out)
+    scan = f"{PHANTOM_PATH_PREFIX}ct"
+    volume = read_volume(scan)
+    genome = write_synthetic_case(out / "genome", str(volume.patient_id))
+    options = AnalyseOptions(vcf=genome.vcf, reference=genome.fasta, genes=genome.gff3)
+    with _bar() as progress:
+        case = analyse(Case.of(volume), options, progress=progress)
+    files = write_results(case, out)
+    _summary(case, files)
+    if viewer:
+        _open_viewer(scan)
+
+
+@app.command("analyse")
+def analyse_command(
+    image: Image,
+    out: Annotated[Path, typer.Option(help="Folder for all results.")],
+    vcf: Annotated[Path | None, typer.Option(help="The patient's variants.")] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="The VCF's sample; says that it is this patient.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Models to run; may be given more than once.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="FASTA, for a bare VCF.")] = None,
+    genes: Annotated[Path | None, typer.Option(help="GFF3, for a bare VCF.")] = None,
+    patient: Annotated[
+        str | None, typer.Option(help="Patient id, where the scan's file has none.")
+    ] = None,
+    series: Series = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find lesions, score variants, write labels, tables and report."""
+    from napari_precimed.core.patient import Case
+    from napari_precimed.io import read_volume
+    from napari_precimed.pipeline import AnalyseOptions, analyse, check_output_folder, write_results
+
+    segment_model, classify_model = _chosen_models(model)
+    for path, option in ((vcf, "--vcf"), (reference, "--reference"), (genes, "--genes")):
+        _must_exist(path, option)
+    check_output_folder(out)
+    options = AnalyseOptions(segment_model, classify_model, device, vcf, sample, reference, genes)
+    volume = read_volume(image, series=series)
+    with _bar(quiet=as_json) as progress:
+        case = analyse(Case.of(volume, patient), options, progress=progress)
+    files = write_results(case, out)
+    if as_json:
+        _print_json(_case_json(case, files))
+    else:
+        _summary(case, files)
+
+
+@app.command()
+def segment(
+    image: Image,
+    model: Annotated[str, typer.Option(help="Segmentation model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Label image to write.")],
+    series: Series = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Outline the lesions of one scan."""
+    from napari_precimed.export.table import plain
+    from napari_precimed.io import read_volume
+    from napari_precimed.io.itk import write_labels
+    from napari_precimed.pipeline import AnalyseOptions, find_lesions
+
+    _check_model(model)
+    volume = read_volume(image, series=series)
+    with _bar(quiet=as_json) as progress:
+        options = AnalyseOptions(segment_model=model, classify_model=None, device=device)
+        lesions = find_lesions(volume, options, progress=progress)
+    write_labels(output, lesions.labels, volume)
+    if as_json:
+        _print_json({"labels": str(output), "lesions": plain(lesions.lesions),
+                     "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
+    else:
+        typer.echo(f"{len(lesions)} lesions in {output}")
+
+
+@app.command()
+def classify(
+    image: Image,
+    labels: Annotated[Path, typer.Argument(help="Label image on the scan's grid.")],
+    model: Annotated[str, typer.Option(help="Classification model.")],
+    series: Series = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Say what each outlined lesion is likely to be."""
+    from napari_precimed.core.measure import measure
+    from napari_precimed.export.table import plain
+    from napari_precimed.io import read_volume
+    from napari_precimed.io.itk import read_labels
+    from napari_precimed.models.catalogue import find
+    from napari_precimed.models.classify import classify as classify_lesions
+
+    finding = find(model).finding
+    volume = read_volume(image, series=series)
+    outlined = measure(read_labels(labels, volume), volume, finding=finding)
+    with _bar(quiet=as_json) as progress:
+        lesions = classify_lesions(volume, outlined, model, device=device, progress=progress)
+    if as_json:
+        _print_json({"lesions": plain(lesions.lesions),
+                     "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
+        return
+    for lesion in lesions:
+        chances = ", ".join(f"{k} {v:.2f}" for k, v in (lesion.probabilities or {}).items())
+        typer.echo(
+            f"lesion {lesion.label}: {lesion.volume_mm3:.0f} mm³, {chances or 'not classified'}"
+        )
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models."""
+    from napari_precimed.models import catalogue
+
+    entries = catalogue.models()
+    if as_json:
+        _print_json({"models": [_entry_json(entry) for entry in entries]})
+        return
+    for entry in entries:
+        where = "" if entry.built_in else f"  ({entry.folder})"
+        typer.echo(f"{entry.name} {entry.version}  {entry.task}, {entry.modality}{where}")
+        typer.echo(f"    {entry.description}")
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="Built-in model whose recipe to follow.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the trained bundle.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from the weights of this bundle.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on where a stopped run left off.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train a model of your own, as the built-in one was trained."""
+    from napari_precimed.pipeline import check_output_folder
+    from napari_precimed.training.recipes import TrainRequest
+    from napari_precimed.training.recipes import train as train_model
+
+    check_output_folder(out)
+    bundle = train_model(name, TrainRequest(data, out, epochs, init, resume, device), _say)
+    typer.echo(f"The trained bundle is {bundle}")
+
+
+@app.command()
+def evaluate(
+    name: Annotated[str, typer.Argument(help="Model, or the folder of a bundle.")],
+    data: Data,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a model on patients that its training never saw."""
+    from napari_precimed.training.recipes import evaluate as evaluate_model
+
+    figures = evaluate_model(name, data, device, _say)
+    if as_json:
+        _print_json(figures)
+        return
+    typer.echo(f"{figures['model']} on {figures['n']['patients']} patients it never saw:")
+    for metric, figure in figures["metrics"].items():
+        low, high = figure["ci95"]
+        typer.echo(f"  {metric:32} {figure['value']:.3f}  [{low:.3f}, {high:.3f}]  n={figure['n']}")
+
+
+def main() -> None:
+    """Entry point of `precimed`."""
+    _exit_on_error(app)
+
+
+def _exit_on_error(command: Callable[[], Any]) -> NoReturn:
+    """Run a command; a user's mistake ends in one line, never in a traceback."""
+    try:
+        command()
+    except InputError as error:
+        _fail(str(error), WRONG_INPUT)
+    except PrecimedError as error:
+        _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        _fail("Stopped by the user; nothing was written.", FAILED)
+    except Exception as error:  # the last resort: still one line, the traceback on request
+        if os.environ.get("PRECIMED_TRACEBACK"):
+            traceback.print_exc()
+        _fail(
+            f"The work failed: {type(error).__name__}: {error}. PRECIMED_TRACEBACK=1 shows where.",
+            FAILED,
+        )
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _err.print(f"precimed: {message}", markup=False)
+    sys.exit(code)
+
+
+def _say(line: str) -> None:
+    _err.print(line, markup=False)
+
+
+def _must_exist(path: Path | None, option: str) -> None:
+    if path is not None and not path.is_file():
+        raise InputError(f"There is no file '{path}' ({option}); check the path.")
+
+
+def _chosen_models(names: list[str] | None) -> tuple[str | None, str | None]:
+    """The segmentation and the classification model among those named."""
+    from napari_precimed.models.catalogue import find
+    from napari_precimed.pipeline import AnalyseOptions
+
+    default = AnalyseOptions()
+    if not names:
+        return default.segment_model, default.classify_model
+    by_task: dict[str, str] = {}
+    for name in names:
+        task = find(name).task
+        if task in by_task:
+            raise InputError(
+                f"'{by_task[task]}' and '{name}' are both {task} models; give one of each task."
+            )
+        by_task[task] = name
+    if "segmentation" not in by_task:
+        raise InputError(
+            f"'{names[0]}' needs outlined lesions; add a segmentation model with --model, or use "
+            "`precimed classify` on your own labels."
+        )
+    return by_task["segmentation"], by_task.get("classification", default.classify_model)
+
+
+def _check_model(name: str) -> None:
+    from napari_precimed.models.catalogue import find
+
+    find(name)
+
+
+class _bar:  # noqa: N801 - reads as a verb: `with _bar() as progress`
+    """A progress bar per stage on stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total}"),
+            TimeRemainingColumn(),
+            console=_err,
+            disable=quiet or not _err.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Callable[[str, int, int | None], None]:
+        self._progress.start()
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _report(self, stage: str, done: int, total: int | None) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _entry_json(entry: Any) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "task": entry.task,
+        "modality": entry.modality,
+        "description": entry.description,
+        "license": entry.license,
+        "built_in": entry.built_in,
+        "folder": str(entry.folder),
+    }
+
+
+def _case_json(case: Any, files: dict[str, Path]) -> dict[str, Any]:
+    from napari_precimed.export.table import plain, run_json
+
+    lesions = case.lesions_of(case.volumes[0]) if case.volumes else None
+    return {
+        "patient": case.patient.id,
+        "files": {name: str(path) for name, path in files.items()},
+        "lesions": plain(lesions.lesions) if lesions else [],
+        "variants": dict(case.variants.ledger) if case.variants else None,
+        "run": run_json(case),
+    }
+
+
+def _summary(case: Any, files: dict[str, Path]) -> None:
+    typer.echo(f"Patient {case.patient.id or 'without an id'}")
+    for lesions in case.lesion_sets:
+        typer.echo(f"{len(lesions)} lesions")
+        for lesion in lesions.lesions[:10]:
+            typer.echo(f"  {_lesion_line(lesion)}")
+        if len(lesions) > 10:
+            typer.echo(f"  … {len(lesions) - 10} more in lesions.csv")
+    if case.variants is not None:
+        ledger = ", ".join(f"{k} {v}" for k, v in case.variants.ledger.items() if type(v) is int)
+        typer.echo(f"Variants of sample {case.variants.sample_id}: {ledger}")
+    typer.echo(f"The report is {files['report.html'].resolve()}")
+
+
+def _lesion_line(lesion: Any) -> str:
+    axes = "one voxel"
+    if lesion.long_axis_mm is not None and lesion.short_axis_mm is not None:
+        axes = f"{lesion.long_axis_mm:.1f} × {lesion.short_axis_mm:.1f} mm"
+    chances = ", ".join(f"{k} {v:.2f}" for k, v in (lesion.probabilities or {}).items())
+    return f"{lesion.label}: {lesion.finding}, {lesion.volume_mm3:.0f} mm³, {axes}; {chances}"
+
+
+def _open_viewer(scan: str) -> None:
+    """Open napari on the demo's patient, in a process of its own, where there is a screen."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        typer.echo("No screen here; open the patient later with: napari, File > Open Sample")
+        return
+    subprocess.Popen([sys.executable, "-m", "napari_precimed.ui", scan])
+
+
+if __name__ == "__main__":
+    main()

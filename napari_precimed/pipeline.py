@@ -1,0 +1,267 @@
+"""From a scan and a VCF to a report: what the command line and the window both call."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_precimed.core.files import output_error
+from napari_precimed.core.lesion import LesionSet
+from napari_precimed.core.measure import measure
+from napari_precimed.core.patient import Case
+from napari_precimed.core.volume import Volume
+from napari_precimed.errors import CancelledError, InputError, PatientMismatchError
+
+if TYPE_CHECKING:
+    from genomics.report import VariantReport
+
+Progress = Callable[[str, int, int | None], None]
+"""Called as progress(stage, done, total)."""
+
+RESULT_FILES = (
+    "labels.nii.gz",
+    "lesions.csv",
+    "lesions.json",
+    "variants.tsv",
+    "report.html",
+    "report.pdf",
+    "run.json",
+)
+"""What `write_results` writes for a case with a scan and variants."""
+
+
+@dataclass(frozen=True)
+class AnalyseOptions:
+    """What to do with a case; the defaults live here.
+
+    Attributes
+    ----------
+    segment_model, classify_model : str or None
+        Names in the catalogue; None leaves the step out.
+    device : {"auto", "cpu", "cuda", "mps"}
+    vcf : Path or None
+    sample : str or None
+        Naming the sample also says that it is this patient, whatever its id.
+    reference, genes : Path or None
+        FASTA and GFF3; not needed where the VCF is annotated.
+    """
+
+    segment_model: str | None = "lung-nodule"
+    classify_model: str | None = "lung-nodule-malignancy"
+    device: str = "auto"
+    vcf: Path | None = None
+    sample: str | None = None
+    reference: Path | None = None
+    genes: Path | None = None
+
+
+def find_lesions(
+    volume: Volume,
+    options: AnalyseOptions,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> LesionSet:
+    """Segment, measure and classify the lesions of one scan.
+
+    Raises
+    ------
+    InputError
+        If a model does not exist, does not fit, or is not for this scan.
+    CancelledError
+    """
+    from napari_precimed.models.catalogue import find
+    from napari_precimed.models.classify import classify
+    from napari_precimed.models.segment import segment
+
+    if options.segment_model is None:
+        raise InputError("No segmentation model was named; choose one with --model.")
+    found = segment(
+        volume, options.segment_model, device=options.device, progress=progress, cancelled=cancelled
+    )
+    if progress:
+        progress("measure", 0, None)
+    finding = find(options.segment_model).finding
+    lesions = measure(
+        found.labels, volume, finding=finding, confidence=found.confidence, runs=(found.run,)
+    )
+    if options.classify_model is None or find(options.classify_model).finding != finding:
+        return lesions
+    return classify(
+        volume,
+        lesions,
+        options.classify_model,
+        device=options.device,
+        progress=progress,
+        cancelled=cancelled,
+    )
+
+
+def score_variants(
+    options: AnalyseOptions,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> VariantReport:
+    """Score the variants of `options.vcf`.
+
+    Raises
+    ------
+    InputError
+        If the VCF, its sample, the reference or the genes cannot be used.
+    CancelledError
+    """
+    from genomics.errors import CancelledError as GenomicsCancelled
+    from genomics.errors import InputError as GenomicsInputError
+    from genomics.score import score_vcf
+
+    if options.vcf is None:
+        raise InputError("No VCF was named; give one with --vcf.")
+
+    def report(done: int, total: int | None) -> None:
+        if progress:
+            progress("variants", done, total)
+
+    try:
+        return score_vcf(
+            options.vcf,
+            sample=options.sample,
+            reference=options.reference,
+            genes=options.genes,
+            progress=report,
+            cancelled=cancelled,
+        )
+    except GenomicsCancelled as error:
+        raise CancelledError(str(error)) from error
+    except GenomicsInputError as error:
+        raise InputError(str(error)) from error
+
+
+def analyse(
+    case: Case,
+    options: AnalyseOptions,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Case:
+    """Do for a case all that the options ask for; the identity of the sample is checked first.
+
+    Parameters
+    ----------
+    case : Case
+        With its scans; lesions are looked for in the first.
+    options : AnalyseOptions
+
+    Returns
+    -------
+    Case
+        With lesions and variants attached.
+
+    Raises
+    ------
+    PatientMismatchError
+        If the VCF's sample is not this patient, before any computing.
+    InputError, CancelledError
+    """
+    if options.vcf is not None:
+        options, mapped = _with_sample(case, options)
+        report = score_variants(options, progress=progress, cancelled=cancelled)
+        case = case.attach_variants(report, mapped=mapped)
+    if case.volumes and options.segment_model is not None:
+        lesions = find_lesions(case.volumes[0], options, progress=progress, cancelled=cancelled)
+        case = case.attach_lesions(lesions)
+    return case
+
+
+def _with_sample(case: Case, options: AnalyseOptions) -> tuple[AnalyseOptions, bool]:
+    """Choose the sample that is this patient, and say whether the user had to map it.
+
+    Another patient's VCF is refused here, before minutes are spent on it. Among several samples
+    the one with the patient's id is taken; without one, the scoring asks for `sample`.
+    """
+    from genomics.errors import InputError as GenomicsInputError
+    from genomics.vcf import samples
+
+    if options.vcf is None or options.sample is not None:
+        return options, options.sample != case.patient.id
+    try:
+        names = samples(options.vcf)
+    except GenomicsInputError as error:
+        raise InputError(str(error)) from error
+    if case.patient.id in names:
+        return replace(options, sample=case.patient.id), False
+    if len(names) <= 1:
+        raise PatientMismatchError(case.patient.id, names[0] if names else None)
+    return options, False
+
+
+def write_results(case: Case, folder: str | Path) -> dict[str, Path]:
+    """Write labels, tables, report and run record of a case, all of them or none.
+
+    Parameters
+    ----------
+    case : Case
+    folder : path
+        Created where missing. Files of the same names in it are replaced.
+
+    Returns
+    -------
+    dict of str to Path
+        File name -> where it is; only those that the case has content for.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written; it is then as it was before.
+    """
+    from napari_precimed.export import report, table
+    from napari_precimed.io.itk import write_labels
+
+    folder = Path(folder)
+    with _draft_of(folder) as draft:
+        if case.volumes and (lesions := case.lesions_of(case.volumes[0])) is not None:
+            write_labels(draft / "labels.nii.gz", lesions.labels, case.volumes[0])
+            table.write_lesions_csv(draft / "lesions.csv", case)
+            table.write_lesions_json(draft / "lesions.json", case)
+        if case.variants is not None:
+            table.write_variants_tsv(draft / "variants.tsv", case.variants)
+        report.write_html(case, draft / "report.html")
+        report.write_pdf(case, draft / "report.pdf")
+        table.write_run_json(draft / "run.json", case)
+        return _publish(draft, folder)
+
+
+def check_output_folder(folder: str | Path) -> None:
+    """Raise `OutputError` now, if results could not be written there later."""
+    with _draft_of(Path(folder)):
+        pass
+
+
+@contextmanager
+def _draft_of(folder: Path) -> Iterator[Path]:
+    """A draft folder inside `folder`, on the same disk; gone afterwards, as is an unused folder."""
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _publish(draft: Path, folder: Path) -> dict[str, Path]:
+    """Move the finished files in, each by one rename."""
+    try:
+        return {f.name: f.replace(folder / f.name) for f in sorted(draft.iterdir())}
+    except OSError as error:
+        raise output_error(folder, error) from error

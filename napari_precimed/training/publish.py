@@ -1,0 +1,81 @@
+"""A trained network -> a complete bundle that the catalogue lists at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_precimed.core.files import output_error
+from napari_precimed.models.catalogue import ModelEntry
+
+SPLIT_FILE = Path("configs") / "split.json"
+
+
+def write_bundle(
+    template: ModelEntry,
+    folder: Path,
+    network: torch.nn.Module,
+    split: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Any],
+) -> Path:
+    """Write the bundle; an existing one of that name is replaced as a whole.
+
+    Parameters
+    ----------
+    template : ModelEntry
+        Whose configs to take over.
+    folder : Path
+        Where the bundle goes; its name becomes the model's.
+    network : torch.nn.Module
+    split : mapping
+        "train", "validation", "test" -> patient ids, so that an evaluation can leave out what
+        training saw.
+    settings : mapping
+        Replaces values under "precimed" in metadata.json.
+    """
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        shutil.copytree(template.folder / "configs", draft / "configs")
+        (draft / "models").mkdir()
+        (draft / "docs").mkdir()
+        file = draft / "configs" / "metadata.json"
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+        metadata["precimed"] |= dict(settings)
+        file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+        ids = {part: sorted(names) for part, names in split.items()}
+        (draft / SPLIT_FILE).write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
+        half = {key: value.cpu() for key, value in network.state_dict().items()}
+        torch.save(half, draft / "models" / "model.pt")
+        (draft / "docs" / "README.md").write_text(_card(template, ids), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.chmod(0o755)
+        draft.replace(folder)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    return folder
+
+
+def seen_patients(entry: ModelEntry) -> set[str]:
+    """The patients that training or validation of a bundle saw; empty where it does not say."""
+    file = entry.folder / SPLIT_FILE
+    if not file.is_file():
+        return set()
+    split = json.loads(file.read_text(encoding="utf-8"))
+    return {*split.get("train", ()), *split.get("validation", ())}
+
+
+def _card(template: ModelEntry, split: Mapping[str, Sequence[str]]) -> str:
+    sizes = ", ".join(f"{len(names)} {part}" for part, names in split.items())
+    return (
+        f"# A model trained by the recipe of `{template.name}`\n\n"
+        f"Patients: {sizes}; who is in which part is in `{SPLIT_FILE.as_posix()}`. Its figures:\n"
+        "`precimed evaluate`, which leaves out the patients that training and validation saw.\n\n"
+        "Not a medical device.\n"
+    )

@@ -31,7 +31,7 @@ from napari_precimed.ui.tables import Column, RecordTable
 from napari_precimed.ui.worker import Task
 
 UNKNOWN = "–"
-_NO_LESIONS = "No lesions yet. Run a model in the Segment panel."
+_NO_LESIONS = "No lesions yet: run a model in the Segment panel."
 
 
 class LesionTable(QWidget):
@@ -146,7 +146,7 @@ class LesionTable(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.written)
-        self.table.setMinimumHeight(110)
+        self.table.setMinimumHeight(84)
         self.written.hide()
 
     def _list_volumes(self) -> None:
@@ -222,15 +222,16 @@ def lesion_columns(colour: Any = None) -> tuple[Column, ...]:
         column("No.", "Label in the picture", lambda s: str(s.label), lambda s: s.label,
                colour=colour, numeric=True),
         column("mm³", "Volume", lambda s: f"{s.volume_mm3:,.0f}", lambda s: s.volume_mm3,
-               numeric=True),
-        column("Long × short, mm", "Longest diameter in an acquisition plane, and the longest "
-               "across it (RECIST 1.1)", _axes, lambda s: s.long_axis_mm, numeric=True),
-        column("Density", "Mean ± standard deviation; HU for CT", _density,
-               lambda s: s.mean_intensity, numeric=True),
+               numeric=True, tip=lambda s: f"{s.volume_mm3:,.1f} mm³"),
+        column("Axes, mm", "Longest diameter in an acquisition plane × the longest across it "
+               "(RECIST 1.1)", _axes, lambda s: s.long_axis_mm, numeric=True),
         column("Class", "Most probable class, with its probability", _class,
-               lambda s: max(s.probabilities.values()) if s.probabilities else None),
+               lambda s: max(s.probabilities.values()) if s.probabilities else None,
+               tip=_all_classes),
         column("Sure", "How sure the segmenting model is that this is a lesion",
                lambda s: _percent(s.confidence), lambda s: s.confidence, numeric=True),
+        column("Mean", "Mean density or intensity; HU for CT", _mean,
+               lambda s: s.mean_intensity, numeric=True, tip=_mean_and_spread),
         column("Edge", "The lesion reaches the edge of the scan and may go on outside",
                lambda s: "at edge" if s.touches_border else "", lambda s: s.touches_border),
     )  # fmt: skip
@@ -244,11 +245,13 @@ def _axes(lesion: Lesion) -> str:
     return f"{long} × {short}"
 
 
-def _density(lesion: Lesion) -> str:
-    if lesion.mean_intensity is None:
-        return UNKNOWN
+def _mean(lesion: Lesion) -> str:
+    return UNKNOWN if lesion.mean_intensity is None else f"{lesion.mean_intensity:.0f}"
+
+
+def _mean_and_spread(lesion: Lesion) -> str:
     spread = "" if lesion.sd_intensity is None else f" ± {lesion.sd_intensity:.0f}"
-    return f"{lesion.mean_intensity:.0f}{spread}"
+    return f"{_mean(lesion)}{spread}"
 
 
 def _class(lesion: Lesion) -> str:
@@ -256,6 +259,12 @@ def _class(lesion: Lesion) -> str:
         return UNKNOWN
     name, probability = max(lesion.probabilities.items(), key=lambda item: item[1])
     return f"{name} {_percent(probability)}"
+
+
+def _all_classes(lesion: Lesion) -> str:
+    if not lesion.probabilities:
+        return "No classifier ran, or it abstained"
+    return ", ".join(f"{name} {_percent(p)}" for name, p in lesion.probabilities.items())
 
 
 def _percent(share: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari import Viewer
 from napari.layers import Layer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -118,8 +118,6 @@ class PatientPanel(QWidget):
 
     def _follow_up(self, path: Path, series: str) -> None:
         """Read again, once the task that asked has finished."""
-        from qtpy.QtCore import QTimer
-
         QTimer.singleShot(0, lambda: self.open_scan(path, series))
 
     def _case_changed(self) -> None:
@@ -180,11 +178,14 @@ class PatientPanel(QWidget):
         banner = QFrame(self)
         banner.setFrameShape(QFrame.StyledPanel)
         inside = QVBoxLayout(banner)
-        self.who.setStyleSheet("font-size: 15pt; font-weight: bold;")
+        inside.setContentsMargins(6, 2, 6, 2)
+        inside.setSpacing(2)
+        self.who.setStyleSheet("font-size: 13pt; font-weight: bold;")
         for label in (self.who, self.what):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextSelectableByMouse)
             label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Minimum)
+            label.setIndent(0)
             inside.addWidget(label)
         buttons = QHBoxLayout()
         for button in (self.open_file, self.open_folder, self.cases, self.close_case):
@@ -205,6 +206,7 @@ class PatientPanel(QWidget):
         layout = QVBoxLayout(page)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(welcome)
+        self.recent.setMinimumHeight(60)
         layout.addWidget(self.recent, 1)
         layout.addWidget(self.reopen)
         return page

@@ -19,6 +19,7 @@ from napari_precimed.core.volume import Volume
 from napari_precimed.models.catalogue import ModelEntry, models
 from napari_precimed.ui.layers import volume_name
 from napari_precimed.ui.progress_row import ProgressRow
+from napari_precimed.ui.scrolling import fill
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.settings import default_device
 from napari_precimed.ui.worker import Task
@@ -89,12 +90,14 @@ class SegmentPanel(QWidget):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextSelectableByMouse)
             label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Minimum)
-        layout = QVBoxLayout(self)
+        inside = QWidget(self)
+        layout = QVBoxLayout(inside)
         layout.addLayout(form)
         for widget in (self.about, self.run, self.progress, self.result):
             layout.addWidget(widget)
         layout.addStretch()
         self.result.hide()
+        fill(self, inside)
 
     def _fill(self) -> None:
         for entry in models():

@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 SORT_ROLE = Qt.UserRole
 _NOWHERE = QModelIndex()
+_WIDEST_PX = 220
+_ROWS_MEASURED = 50  # of which the widths of columns are taken: a genome has many rows
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Column:
         Record -> what the column is sorted by; None (unknown) always comes last.
     colour : callable, optional
         Record -> the colour chip before the text, or None.
+    numeric : bool
+        Aligned right.
+    tip : callable, optional
+        Record -> the cell's tooltip; the text itself if omitted.
     """
 
     title: str
@@ -36,6 +42,7 @@ class Column:
     value: Callable[[Any], Any]
     colour: Callable[[Any], QColor | None] | None = None
     numeric: bool = False
+    tip: Callable[[Any], str] | None = None
 
 
 class RecordModel(QAbstractTableModel):
@@ -74,7 +81,9 @@ class RecordModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.DisplayRole) -> Any:
         """One cell."""
         record, column = self.records[index.row()], self.columns[index.column()]
-        if role in (Qt.DisplayRole, Qt.ToolTipRole):
+        if role == Qt.ToolTipRole:
+            return (column.tip or column.text)(record)
+        if role == Qt.DisplayRole:
             return column.text(record)
         if role == SORT_ROLE:
             return column.value(record)
@@ -115,8 +124,12 @@ class RecordTable(QTableView):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollPerPixel)
         self.setTabKeyNavigation(False)  # Tab leaves the table; arrows walk in it
         self.setWordWrap(False)
+        self.horizontalHeader().setDefaultAlignment(Qt.AlignLeft | Qt.AlignVCenter)
+        self.horizontalHeader().setResizeContentsPrecision(_ROWS_MEASURED)
+        self.horizontalHeader().setMinimumSectionSize(28)
         self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.Fixed)
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
         self.setSortingEnabled(True)
         self.horizontalHeader().setSortIndicator(-1, Qt.AscendingOrder)  # the given order
         self.clicked.connect(self._choose)
@@ -126,6 +139,9 @@ class RecordTable(QTableView):
         """Replace all rows and fit the columns to what they say."""
         self.model_of_records.show(records)
         self.resizeColumnsToContents()
+        header = self.horizontalHeader()
+        for column in range(header.count()):
+            header.resizeSection(column, min(header.sectionSize(column), _WIDEST_PX))
 
     def record_at(self, row: int) -> Any:
         """The record in this row as sorted now."""

@@ -76,7 +76,8 @@ class VariantPanel(QWidget):
         report = self._session.case.variants if self._session.case else None
         self.table.show_records(report.ranked() if report is not None else ())
         self.summary.setText(_NO_VARIANTS if report is None else _ledger_text(report))
-        self.details.setHtml(f"<p>{_HINT}</p>" if report is not None else "")
+        self.details.setHtml(f"<p>{_HINT}</p>")
+        self.details.setVisible(report is not None)
         self.load.setEnabled(not self.progress.running)
 
     def _sample_of(self, samples: list[str]) -> str | None:
@@ -111,6 +112,7 @@ class VariantPanel(QWidget):
         task.finished.connect(lambda: self.load.setEnabled(True))
         self.load.setEnabled(False)
         self.progress.follow(task)
+        task.succeeded.connect(lambda _: self.progress.hide())
         task.start()
 
     def _take(self, report: Any, mapped: bool, case_id: str | None) -> None:
@@ -147,8 +149,8 @@ class VariantPanel(QWidget):
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
-        self.table.setMinimumHeight(90)
-        self.details.setMinimumHeight(60)
+        self.table.setMinimumHeight(70)
+        self.details.setMinimumHeight(48)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(buttons)
@@ -186,11 +188,11 @@ def variant_columns() -> tuple[Column, ...]:
         Column("Gene", "Gene symbol", lambda v: _of(v, "gene"), lambda v: _of(v, "gene") or None),
         Column("Change", "Protein change, else coding change, else position", change_text,
                change_text),
+        Column("Score", "Calibrated probability of being pathogenic, or the class by rule",
+               score_text, _score_value),
         Column("Consequence", "Sequence Ontology term", consequence_text, consequence_text),
         Column("Zygosity", "How the sample carries it", lambda v: v.zygosity or "not known",
                lambda v: v.zygosity),
-        Column("Score", "Calibrated probability of being pathogenic, or the class by rule",
-               score_text, _score_value),
         Column("Why", "The rule, or the reason why there is no score", why_text, why_text),
     )  # fmt: skip
 

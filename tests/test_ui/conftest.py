@@ -1,4 +1,4 @@
-"""What the window's tests share: the plugin as napari sees it, a real viewer, a private database."""
+"""What the window's tests share: a display, the plugin as napari sees it, a private database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from napari import Viewer
 from npe2 import PluginManager, PluginManifest
 from pytestqt.qtbot import QtBot
+from virtual_display import ensure_display
 
 import napari_precimed
 
+NO_DISPLAY = ensure_display()
 MANIFEST = Path(napari_precimed.__file__).parent / "napari.yaml"
 
 
@@ -21,6 +23,13 @@ def private_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"sqlite:///{tmp_path / 'cases.sqlite'}"
     monkeypatch.setenv("PRECIMED_DATABASE", url)
     return url
+
+
+@pytest.fixture(autouse=True)
+def _display(request: pytest.FixtureRequest) -> None:
+    """Skip what needs a window where there is nothing to show it on."""
+    if NO_DISPLAY and request.node.get_closest_marker("gui"):
+        pytest.skip(NO_DISPLAY)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_world_points_go_where_their_voxel_is_drawn(tilt: np.ndarray) -> None:
 
 def test_an_oblique_scan_is_drawn_about_its_true_centre_and_says_so() -> None:
     scan = small_scan(direction=TILT @ np.eye(3)[::-1])
-    data, attributes, _ = layers.image_layer(scan)
+    _, attributes, _ = layers.image_layer(scan)
     middle = (np.asarray(scan.geometry.shape) - 1) / 2
     x, y, z = scan.geometry.index_to_world(middle)
     assert np.allclose(middle * attributes["scale"] + attributes["translate"], (-z, y, x))

@@ -30,8 +30,8 @@ LIMITS = (
     "training data. They are no classification by ACMG/AMP rules and no basis for treatment.",
 )
 _NAMED_FACTS = frozenset(
-    "task model weights_sha256 device precision started timings_s seconds options versions "
-    "warnings".split()
+    {"task", "model", "weights_sha256", "device", "precision", "started", "options", "versions"}
+    | {"timings_s", "seconds", "warnings"}
 )
 _READERS_OPINION_MODEL = "lung-nodule-malignancy"
 
@@ -52,7 +52,7 @@ def report_content(case: Case) -> ReportContent:
         title="Imaging and variant report",
         patient=say.shortened(case.patient.id, 48) if case.patient.id else "Patient without an id",
         identity=_identity(case),
-        warnings=tuple(dict.fromkeys(_warnings(case, found))),
+        warnings=tuple(dict.fromkeys(say.shortened(w, 600) for w in _warnings(case, found))),
         series=_series_table(case),
         summary=f"{_lesions_sentence(found)} {variants_sentence(case.variants)}",
         lesions=tuple(_lesion_table(lesions, volume) for lesions, volume in found),

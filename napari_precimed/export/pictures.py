@@ -222,7 +222,7 @@ def _write(view: Axes, x: float, y: float, text: str, size: float) -> None:
     written = view.text(
         x, y, text, transform=view.transAxes, color=FRAME, fontsize=size, ha="center", va="center"
     )
-    written.set_bbox({"facecolor": "black", "alpha": 0.45, "edgecolor": "none", "pad": 1.2})
+    written.set_bbox({"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.2})
 
 
 def _close_up(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from genomics.contigs import build_from_accession, build_from_lengths, build_from_text
 
@@ -47,7 +48,7 @@ class VcfHeader:
     definitions: Mapping[str, Mapping[str, Mapping[str, str]]]
     lines: tuple[str, ...] = field(repr=False)
 
-    @property
+    @cached_property
     def build(self) -> str | None:
         """The genome build, from the contigs, their names or ``##reference``; None if unsaid."""
         lengths = {name: length for name, length in self.contigs.items() if length}

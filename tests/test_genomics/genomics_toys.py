@@ -74,6 +74,10 @@ def write_vcf(
 ) -> Path:
     """Write a VCF of space-separated rows."""
     columns = "#CHROM POS ID REF ALT QUAL FILTER INFO" + (f" FORMAT {samples}" if samples else "")
-    lines = [f"##fileformat={version}", *header, *(row.replace(" ", "\t") for row in [columns, *rows])]
+    lines = [
+        f"##fileformat={version}",
+        *header,
+        *(row.replace(" ", "\t") for row in [columns, *rows]),
+    ]
     path.write_text("\n".join(lines) + "\n")
     return path

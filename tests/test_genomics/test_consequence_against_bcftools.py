@@ -93,7 +93,9 @@ def test_every_snv_agrees(shared_data: Path, tmp_path: Path, record: str, name: 
         for first, last in transcript.exons
         for position in range(max(1, first - _REACH_BP), min(len(bases), last + _REACH_BP) + 1)
     }
-    snvs = [(p, bases[p - 1], alt) for p in sorted(positions) for alt in "ACGT" if alt != bases[p - 1]]
+    snvs = [
+        (p, bases[p - 1], alt) for p in sorted(positions) for alt in "ACGT" if alt != bases[p - 1]
+    ]
     (tmp_path / "ref.fa").write_text(f">{record}\n{bases}\n")
     (tmp_path / "genes.gff3").write_text(_ensembl_gff3(transcript))
     header = f"##fileformat=VCFv4.2\n##contig=<ID={record},length={len(bases)}>\n"

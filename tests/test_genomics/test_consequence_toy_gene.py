@@ -121,8 +121,10 @@ def test_the_longest_writing_gives_the_same_answer(caller: GeneCaller) -> None:
 def test_genes_of_another_genome_are_refused(tmp_path: Path) -> None:
     files = write_toy_genome(tmp_path)
     other = tmp_path / "other.gff3"
-    other.write_text(files.gff3.read_text().replace("toy_plus", "chrA").replace("toy_minus", "chrB"))
-    with pytest.raises(GenesError, match="chrA, chrB.*not in"):
+    other.write_text(
+        files.gff3.read_text().replace("toy_plus", "chrA").replace("toy_minus", "chrB")
+    )
+    with pytest.raises(GenesError, match=r"chrA, chrB.*not in"):
         GeneCaller(Reference.open(files.fasta), Genes.read(other))
 
 
@@ -162,7 +164,9 @@ def test_the_mane_transcript_speaks_for_its_gene_and_severity_between_genes() ->
     from genomics.consequence import representative
 
     def one(term: str, gene: str, preference: int) -> Consequence:
-        return Consequence((term,), "VEP", gene, f"{gene}{preference}", "protein_coding", preference)
+        return Consequence(
+            (term,), "VEP", gene, f"{gene}{preference}", "protein_coding", preference
+        )
 
     mane, other = one("intron_variant", "A", 0), one("stop_gained", "A", 3)
     assert representative([other, mane]) == mane

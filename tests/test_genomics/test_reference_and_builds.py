@@ -126,5 +126,5 @@ def test_another_build_is_refused_by_name(tmp_path: Path) -> None:
 def test_another_length_of_a_sequence_is_refused(tmp_path: Path) -> None:
     reference = Reference.open(write_toy_genome(tmp_path).fasta)
     vcf = write_vcf(tmp_path / "a.vcf", [], header=("##contig=<ID=toy_plus,length=98>",))
-    with pytest.raises(BuildMismatchError, match="98 bases.*97"):
+    with pytest.raises(BuildMismatchError, match=r"98 bases.*97"):
         reference.check_header(read_vcf(vcf).header, vcf)

@@ -63,7 +63,10 @@ def test_every_writing_of_a_change_aligns_to_the_same(
 
     before = min(before, variant.position - 1)
     end = variant.position - 1 + len(variant.ref)
-    left, right = sequence[variant.position - 1 - before : variant.position - 1], sequence[end : end + after]
+    left, right = (
+        sequence[variant.position - 1 - before : variant.position - 1],
+        sequence[end : end + after],
+    )
     wider = replace(
         variant,
         position=variant.position - before,
@@ -109,4 +112,6 @@ def test_a_missing_copy_is_never_reference(
 
 def test_symbolic_alleles_are_not_sequence() -> None:
     assert Variant(None, "1", 1, "A", "GT").is_sequence
-    assert not any(Variant(None, "1", 1, "A", alt).is_sequence for alt in ("<DEL>", "*", ".", "A[2:3["))
+    assert not any(
+        Variant(None, "1", 1, "A", alt).is_sequence for alt in ("<DEL>", "*", ".", "A[2:3[")
+    )

@@ -99,7 +99,7 @@ def test_a_broken_record_is_refused_by_line_and_rule(
 
 def test_an_unsorted_file_is_refused_with_the_mend(tmp_path: Path) -> None:
     path = write_vcf(tmp_path / "bad.vcf", ["1 20 . A C . . .", "1 10 . A C . . ."])
-    with pytest.raises(VcfError, match="line 4.*sort") as refused:
+    with pytest.raises(VcfError, match=r"line 4.*sort") as refused:
         list(read_vcf(path).records)
     assert refused.value.line_number == 4
 
@@ -114,7 +114,7 @@ def test_an_unsorted_file_is_refused_with_the_mend(tmp_path: Path) -> None:
         (b"##fileformat=VCFv9.9\n", "version"),
         (b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\n", "column line"),
         (b"\xff\xfe\x00binary", "not text in UTF-8"),
-        (b"##fileformat=VCFv4.2\n##INFO=<ID=X,Number=many,Type=Float,Description=\"\">\n", "Number"),
+        (b'##fileformat=VCFv4.2\n##INFO=<ID=X,Number=many,Type=Float,Description="">\n', "Number"),
     ],
 )
 def test_what_is_not_a_vcf_is_refused(tmp_path: Path, content: bytes, rule: str) -> None:
@@ -187,7 +187,7 @@ def test_alleles_are_split_in_order_and_keep_their_record(tmp_path: Path) -> Non
 def test_the_patient_must_be_named_where_there_are_several(tmp_path: Path) -> None:
     two = write_vcf(tmp_path / "two.vcf", [], "tumour normal")
     header = read_vcf(two).header
-    with pytest.raises(SampleError, match="tumour, normal.*--sample"):
+    with pytest.raises(SampleError, match=r"tumour, normal.*--sample"):
         choose_sample(header, None, two)
     with pytest.raises(SampleError, match=r"no sample 'x'.*tumour, normal"):
         choose_sample(header, "x", two)

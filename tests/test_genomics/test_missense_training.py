@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genomics.catalogue import ZOO, built_in_models, open_model
+from genomics.dataset import part_of_gene, read_missense_table, split_genes
+from genomics.encode import encode_missense
+from genomics.errors import ModelError, OutputError, TableError
+from genomics.evaluation import evaluate_missense
+from genomics.lstm import FlankLstm, FlankLstmConfig
+from genomics.metrics import (
+    auroc,
+    expected_calibration_error,
+    fit_substitution_baseline,
+    leave_one_out_gene_mean,
+    mean_auroc_within_genes,
+    substitution_scores,
+)
+from genomics.score import MissenseModel
+from genomics.training import FitOptions, train_missense
+
+GENES = 90
+_LETTERS = "ACDEFGHIKLMNPQRSTVWY"
+_COLUMNS = "gene\tpos\twt\tmt\tlabel\twt_window101"
+
+
+def _write_table(path: Path, genes: int, prefix: str = "GENE") -> Path:
+    """A table with a rule to learn: a substitution next to a tryptophan is pathogenic."""
+    draw = random.Random(prefix)
+    rows = [_COLUMNS]
+    for gene in range(genes):
+        for place in range(12):
+            window = [draw.choice(_LETTERS.replace("W", "")) for _ in range(101)]
+            label = place % 2
+            if label:
+                window[49] = "W"
+            mutant = draw.choice([letter for letter in _LETTERS if letter != window[50]])
+            text = "".join(window)
+            rows.append(f"{prefix}{gene}\t{place + 60}\t{window[50]}\t{mutant}\t{label}\t{text}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+_SMALL = FlankLstmConfig(flank=5, embedding=12, hidden=16, head=24, dropout=0.1, members=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the folder of a small trained model and the table it was trained on."""
+    folder = tmp_path_factory.mktemp("trained")
+    table = _write_table(folder / "table.tsv", GENES)
+    options = FitOptions(epochs=8, patience=4, batch=64, learning_rate=1e-2)
+    train_missense(table, folder / "model", _SMALL, options, log=lambda line: None)
+    return folder / "model", table
+
+
+def test_training_learns_the_rule_and_carries_it_to_unseen_genes(
+    trained: tuple[Path, Path],
+) -> None:
+    model, table = trained
+    result = evaluate_missense(model, table)
+    assert result["metrics"]["auroc"]["value"] > 0.9
+    assert abs(result["metrics"]["auroc_substitution_only"]["value"] - 0.5) < 0.2
+    low, high = result["metrics"]["auroc"]["ci95"]
+    assert low <= result["metrics"]["auroc"]["value"] <= high
+
+
+def test_evaluation_leaves_out_every_gene_that_was_seen(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, table = trained
+    parts = split_genes((f"GENE{gene}" for gene in range(GENES)), seed=0)
+    counted = evaluate_missense(model, table)["n"]
+    assert counted["genes"] == len(parts["test"])
+    assert counted["left_out_seen_genes"] == len(parts["train"]) + len(parts["validation"])
+    assert counted["cases"] + counted["left_out_seen_cases"] == GENES * 12
+    others = evaluate_missense(model, _write_table(tmp_path / "others.tsv", 30, "OTHER"))["n"]
+    assert (others["genes"], others["left_out_seen_genes"]) == (30, 0)
+    seen = tmp_path / "seen.tsv"
+    rows = [_COLUMNS]
+    rows += [
+        line for line in table.read_text().splitlines() if line.startswith(parts["train"][0] + "\t")
+    ]
+    seen.write_text("\n".join(rows) + "\n")
+    with pytest.raises(TableError, match="saw every gene"):
+        evaluate_missense(model, seen)
+
+
+def test_training_twice_gives_the_same_weights(tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "table.tsv", 40)
+    options = FitOptions(epochs=1, batch=64)
+    for name in ("one", "two"):
+        train_missense(table, tmp_path / name, _SMALL, options, log=lambda line: None)
+    assert (tmp_path / "one/model.pt").read_bytes() == (tmp_path / "two/model.pt").read_bytes()
+
+
+def test_training_does_not_overwrite(tmp_path: Path) -> None:
+    table = _write_table(tmp_path / "table.tsv", 40)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/kept.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not an empty folder"):
+        train_missense(table, tmp_path / "out")
+    assert (tmp_path / "out/kept.txt").read_text() == "mine"
+
+
+def test_weights_that_would_run_code_are_not_loaded(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (marker,))  # type: ignore[return-value]
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((trained[0] / "config.json").read_bytes())
+    torch.save({"x": Hostile()}, folder / "model.pt")
+    with pytest.raises(ModelError, match="damaged"):
+        MissenseModel.load(folder)
+    assert not marker.exists()
+
+
+def test_a_damaged_model_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="damaged"):
+        open_model(tmp_path)
+    (tmp_path / "config.json").write_text('{"name": "x"}')
+    with pytest.raises(ModelError, match="missing"):
+        open_model(tmp_path)
+
+
+def test_the_built_in_model_ships_with_its_card() -> None:
+    assert built_in_models() == ["missense-lstm"]
+    card = (ZOO / "missense-lstm/README.md").read_text(encoding="utf-8")
+    for promised in ("Intended use", "Training data", "licence", "Not a medical device", "95 %"):
+        assert promised.lower() in card.lower()
+    genes = open_model("missense-lstm").config["split"]["genes"]
+    assert not set(genes["train"]) & set(genes["validation"])
+    assert not open_model("missense-lstm").genes_seen() & set(genes["test"])
+
+
+@pytest.mark.data
+def test_the_built_in_model_reaches_its_floor_on_unseen_genes(shared_data: Path) -> None:
+    result = evaluate_missense("missense-lstm", shared_data)
+    metrics = result["metrics"]
+    assert result["n"]["genes"] > 450
+    assert metrics["auroc"]["value"] > 0.80
+    assert metrics["auroc"]["ci95"][0] > 0.78
+    assert metrics["auroc"]["value"] > metrics["auroc_substitution_only"]["value"] + 0.05
+    assert metrics["ece"]["value"] < 0.06
+    assert metrics["auroc_per_gene_mean"]["n"] > 100
+
+
+@pytest.mark.data
+def test_the_shared_table_reads_and_its_genes_stay_in_their_part(shared_data: Path) -> None:
+    table = read_missense_table(shared_data)
+    assert len(table) == 78111
+    parts = split_genes(table["gene"], seed=0)
+    assert sum(map(len, parts.values())) == table["gene"].nunique()
+    assert part_of_gene("TP53", 0) == part_of_gene("TP53", 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ("", "not a readable"),
+        ("gene\tpos\n", "column 'wt' is missing"),
+        (_COLUMNS + "\n", "holds no variant"),
+        (_COLUMNS + f"\nG\t1\tA\tV\t2\t{'A' * 101}\n", "line 2: label"),
+        (_COLUMNS + f"\nG\t1\tA\tV\t1\t{'A' * 99}\n", "line 2: wt_window101 must have 101"),
+        (_COLUMNS + f"\nG\t1\tC\tV\t1\t{'A' * 101}\n", "line 2: the middle"),
+    ],
+)
+def test_a_table_in_another_format_is_refused(tmp_path: Path, content: str, rule: str) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text(content)
+    with pytest.raises(TableError, match=rule):
+        read_missense_table(path)
+
+
+def test_auroc_by_hand() -> None:
+    assert auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]) == 0.75
+    assert auroc([0, 1], [0.5, 0.5]) == 0.5
+    assert np.isnan(auroc([1, 1], [0.1, 0.2]))
+    # The second negative counted three times: pairs won 1*1 + 1*3 + 1*1 of 8.
+    assert auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], [1, 3, 1, 1]) == pytest.approx(5 / 8)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=2, max_size=30))
+def test_auroc_is_the_share_of_ordered_pairs(pairs: list[tuple[int, int]]) -> None:
+    positives = [score for label, score in pairs if label]
+    negatives = [score for label, score in pairs if not label]
+    got = auroc([label for label, _ in pairs], [score for _, score in pairs])
+    if not positives or not negatives:
+        assert np.isnan(got)
+        return
+    won = sum((p > n) + (p == n) / 2 for p in positives for n in negatives)
+    assert got == pytest.approx(won / (len(positives) * len(negatives)))
+
+
+def test_calibration_error_by_hand() -> None:
+    assert expected_calibration_error([1, 0], [1.0, 0.0]) == 0
+    # One bin (0.5): mean label 0.75, mean probability 0.5.
+    assert expected_calibration_error([1, 1, 1, 0], [0.5] * 4) == pytest.approx(0.25)
+
+
+def test_the_baselines_by_hand() -> None:
+    # Two of gene A, labels 1 and 0; the overall mean is 2/3; one of gene B.
+    values = leave_one_out_gene_mean(["A", "A", "B"], [1, 0, 1])
+    assert values == pytest.approx([(0 + 2 / 3) / 2, (1 + 2 / 3) / 2, 2 / 3])
+    fractions = fit_substitution_baseline(["A", "A", "G"], ["V", "V", "R"], [1, 1, 0])
+    assert fractions[""] == pytest.approx(2 / 3)
+    assert fractions["AV"] > 2 / 3 > fractions["GR"]
+    assert substitution_scores(fractions, ["C"], ["W"]) == pytest.approx([2 / 3])
+    inside = mean_auroc_within_genes(["A"] * 6 + ["B"], [1, 1, 1, 0, 0, 0, 1], range(7))
+    assert inside == {"A": 0.0}
+
+
+def test_flanks_run_towards_the_substitution_and_gaps_are_not_residues() -> None:
+    batch = encode_missense(["--ACDEF"], ["W"], flank=3)
+    assert batch.left[0].tolist() == encode_missense(["--ACDEF"], ["W"], 3).left[0].tolist()
+    letters = "-ACDEFGHIKLMNPQRSTVWYX"
+    assert [letters[index] for index in batch.left[0]] == ["-", "-", "A"]
+    assert [letters[index] for index in batch.right[0]] == ["F", "E", "D"]
+    assert (letters[batch.wild_type[0]], letters[batch.mutant[0]]) == ("C", "W")
+    assert letters[encode_missense(["U"], ["B"], 0).wild_type[0]] == "X"
+
+
+def test_flank_states_are_shared_by_all_changes_at_one_place() -> None:
+    net = FlankLstm(_SMALL).eval()
+    window = "ACDEFGHIKLM"
+    batch = encode_missense([window] * 3, ["W", "V", "P"], 5)
+    with torch.inference_mode():
+        shared = net.flanks(batch[slice(0, 1)]).expand(3, -1)
+        from_shared = net.classify(shared, batch.wild_type, batch.mutant)
+        assert torch.allclose(net(batch), from_shared, atol=1e-5)

@@ -30,7 +30,7 @@ class Lesion:
         Index ranges along (z, y, x), stop exclusive.
     long_axis_mm, short_axis_mm : float or None
         RECIST 1.1: the longest diameter in an acquisition plane, and the longest perpendicular to
-        it in that plane. None for a lesion of a single voxel.
+        it in that plane. None where no plane holds two of the lesion's voxels.
     long_axis_ends_mm, short_axis_ends_mm : pair of Point, or None
     mean_intensity, sd_intensity : float or None
     touches_border : bool

@@ -25,6 +25,7 @@ HIGHEST_LABEL = 1_000_000
 
 _SURFACE_SIGMA_VOXELS = 0.7
 _CLEARLY_LARGER = 1.01
+_TOUCHING = np.ones((3, 3, 3), bool)  # also by a corner
 
 
 def measure(
@@ -55,7 +56,8 @@ def measure(
     Returns
     -------
     LesionSet
-        Lesions in ascending order of label.
+        Lesions in ascending order of label. Its run record warns of lesions left out, and of those
+        in several pieces.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def measure(
         )
     labels = _whole_numbers(labels)
     normal = acquisition_axis(volume)
-    lesions, dropped = [], []
+    lesions, dropped, warnings = [], [], []
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
@@ -80,9 +82,13 @@ def measure(
         if np.count_nonzero(mask) < min_voxels:
             dropped.append((label, box, mask))
             continue
+        n_pieces = ndimage.label(mask, _TOUCHING)[1]
+        if n_pieces > 1:
+            warnings.append(f"Lesion {label} is in {n_pieces} separate pieces, measured as one.")
         how_sure = None if confidence is None else confidence.get(label)
         lesions.append(_lesion(label, box, mask, volume, normal, finding, how_sure))
     if dropped:
+        warnings.append(f"{len(dropped)} lesion(s) of under {min_voxels} voxels were left out.")
         labels = labels.copy()
         for _, box, mask in dropped:
             labels[box][mask] = 0
@@ -90,7 +96,7 @@ def measure(
         task="measure",
         options={"min_voxels": min_voxels, "acquisition_axis": normal},
         timings_s={"measure": round(time.perf_counter() - started, 3)},
-        warnings=_dropped_warning(len(dropped), min_voxels),
+        warnings=tuple(warnings),
     )
     return LesionSet(labels, volume.geometry, tuple(lesions), (*runs, record), volume.series_uid)
 
@@ -187,12 +193,6 @@ def _whole_numbers(labels: NDArray) -> NDArray[np.int32]:
             f"Labels run from {lowest} to {highest}; expected 0 to {HIGHEST_LABEL}. Renumber them."
         )
     return labels.astype(np.int32, copy=False)
-
-
-def _dropped_warning(n_dropped: int, min_voxels: int) -> tuple[str, ...]:
-    if not n_dropped:
-        return ()
-    return (f"{n_dropped} lesion(s) of fewer than {min_voxels} voxels were left out.",)
 
 
 def _point(world: NDArray) -> Point:

@@ -155,8 +155,11 @@ def _scan(folder: Path, *, deep: bool = True) -> tuple[list[list[Slice]], tuple[
 
 
 def _looks_like_dicom(file: Path) -> bool:
-    if is_dicom(file):
-        return True
+    try:
+        if is_dicom(file):
+            return True
+    except OSError as error:
+        raise ReadError(f"{file} cannot be opened ({error.strerror}); check its rights.") from error
     if file.suffix.lower() in _DICOM_SUFFIXES:
         raise ReadError(
             f"{file} is named as DICOM but is none ({file.stat().st_size} bytes, no DICM mark); it "

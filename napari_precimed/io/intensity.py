@@ -11,7 +11,7 @@ _INTEGERS = (np.int16, np.uint16, np.int32)
 
 
 def rescaled(stored: NDArray, slope: float, intercept: float) -> NDArray:
-    """Stored values times `slope` plus `intercept`.
+    """Stored values, shape (slice, row, column), times `slope` plus `intercept`.
 
     Whole-numbered rescaling of integers stays integer, in int16 where the values fit, so that a CT
     does not grow to twice its size; everything else becomes float32.
@@ -24,7 +24,10 @@ def rescaled(stored: NDArray, slope: float, intercept: float) -> NDArray:
     ends = [int(end) * int(slope) + int(intercept) for end in (stored.min(), stored.max())]
     for kind in _INTEGERS:
         if np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max:
-            return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(kind)
+            scaled = np.empty(stored.shape, kind)
+            for k, plane in enumerate(stored):  # so that no 64-bit copy of the whole is made
+                scaled[k] = plane.astype(np.int64) * int(slope) + int(intercept)
+            return scaled
     return (stored * np.float64(slope) + intercept).astype(np.float32)
 
 

@@ -5,13 +5,13 @@ What is written lies on the grid of the file that the volume was read from, in i
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from napari_precimed.core.files import atomic_path
 from napari_precimed.core.geometry import AxisOrder, Geometry
 from napari_precimed.core.volume import Source, Volume
 from napari_precimed.errors import GeometryError, OutputError, ReadError
@@ -122,17 +122,11 @@ def write_volume(path: Path, volume: Volume) -> None:
     order = volume.source.axis_order if volume.source else AxisOrder()
     stored = np.ascontiguousarray(order.undo(_storable(volume.array)))
     geometry = volume.geometry.as_stored(order)
-    beside = path.with_name(f".{uuid.uuid4().hex}{suffix}")
-    try:
+    with atomic_path(path) as beside:
         if suffix in nifti.SUFFIXES:
             nifti.write_nifti(beside, stored, geometry)
         else:
             _write_sitk(beside, stored, geometry)
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path} cannot be written: {_last_line(error)}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read_stored(path: Path) -> tuple[NDArray, Geometry, tuple[str, ...]]:
@@ -186,14 +180,20 @@ def _write_sitk(path: Path, stored: NDArray, geometry: Geometry) -> None:
     image.SetSpacing(geometry.spacing_mm[::-1])
     image.SetOrigin(geometry.origin_mm)
     image.SetDirection(geometry.direction[:, ::-1].ravel().tolist())
-    sitk.WriteImage(image, str(path), useCompression=True)
-    # ITK does not always notice a full disk, so that what it wrote is read once more.
-    if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), stored):
-        raise OSError("what was written differs from what was to be written; is the disk full?")
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+        # ITK does not always notice a full disk, so that what it wrote is read once more.
+        whole = np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), stored)
+    except RuntimeError as error:
+        raise OSError(_last_line(error)) from error
+    if not whole:
+        raise OSError("what was written is not what was to be written; is the disk full?")
 
 
 def _storable(array: NDArray) -> NDArray:
     """The same values in a type that every format here knows."""
+    if array.dtype.kind not in "biuf":
+        raise OutputError(f"An image of type {array.dtype} cannot be written; give real numbers.")
     if array.dtype == bool:
         return array.astype(np.uint8)
     if array.dtype == np.float16:

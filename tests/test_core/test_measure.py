@@ -220,6 +220,17 @@ def test_small_lesions_are_left_out_of_table_and_labels_and_counted():
     assert np.array_equal(labels, given_labels), "the caller's labels stay as they were"
 
 
+def test_a_lesion_in_pieces_is_measured_and_said():
+    labels = np.zeros((9, 9, 9), int)
+    labels[1:3, 1:3, 1:3] = 1
+    labels[3, 3, 3] = 1  # touches by a corner
+    labels[5:8, 5:8, 1:3] = labels[5:8, 5:8, 6:8] = 4
+    volume = Volume(np.zeros(labels.shape), Geometry.from_parts(labels.shape))
+    found = measure(labels, volume)
+    assert found.runs[-1].warnings == ("Lesion 4 is in 2 separate pieces, measured as one.",)
+    assert found.lesion(4).volume_mm3 == 36
+
+
 def test_no_lesion_at_all():
     volume = Volume(np.zeros((3, 4, 5)), Geometry.from_parts((3, 4, 5)))
     found = measure(np.zeros((3, 4, 5), int), volume)

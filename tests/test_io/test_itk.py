@@ -213,12 +213,19 @@ def test_a_failed_write_leaves_nothing_and_keeps_what_was_there(tmp_path: Path):
     volume = volume_on(Geometry.from_parts((3, 4, 5)))
     with pytest.raises(OutputError, match=r"no image format.*\.nii\.gz"):
         write_volume(tmp_path / "image.png", volume)
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="Cannot write"):
         write_volume(tmp_path / "nowhere" / "image.nii.gz", volume)
     (tmp_path / "taken.nrrd").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="Cannot write"):
         write_volume(tmp_path / "taken.nrrd", volume)
     assert [p.name for p in tmp_path.iterdir()] == ["taken.nrrd"]
+
+
+def test_numbers_that_no_format_holds_are_refused(tmp_path: Path):
+    volume = volume_on(Geometry.from_parts((3, 4, 5)))
+    with pytest.raises(OutputError, match="complex64"):
+        write_volume(tmp_path / "a.nii.gz", volume.with_array(np.ones((3, 4, 5), np.complex64)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_labels_give_the_same_bytes(tmp_path: Path):
@@ -290,6 +297,24 @@ def test_no_such_file(tmp_path: Path):
         io.read_volume(tmp_path / "nowhere.nii.gz")
     with pytest.raises(ReadError, match="not a file"):
         read_labels(tmp_path / "nowhere.nii.gz", volume_on(Geometry.from_parts((3, 4, 5))))
+
+
+def test_a_bit_that_fell_over_is_noticed(tmp_path: Path):
+    path = tmp_path / "a.nii.gz"
+    write_volume(path, volume_on(Geometry.from_parts((3, 4, 5))))
+    raw = bytearray(path.read_bytes())
+    raw[-6] ^= 1  # in the checksum at the end
+    path.write_bytes(bytes(raw))
+    with pytest.raises(ReadError, match="CRC check failed"):
+        io.read_volume(path)
+
+
+def test_what_was_read_can_be_worked_on(tmp_path: Path):
+    path = tmp_path / "a.nii"
+    write_volume(path, volume_on(Geometry.from_parts((3, 4, 5))))
+    array = io.read_volume(path).array
+    assert array.flags.writeable
+    assert array.flags.c_contiguous
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path: Path):

@@ -40,7 +40,7 @@ def score(
     from genomics.output import check_output, write_report
     from genomics.score import score_vcf
 
-    check_output(out)
+    check_output(out, vcf)
     report = score_vcf(
         vcf, sample=sample, reference=reference, genes=genes, model=model, progress=_counted
     )

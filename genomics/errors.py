@@ -6,7 +6,7 @@
     ├── InputError                the user can mend it: exit code 2
     │   ├── VcfError              the VCF breaks a rule of its specification, on a given line
     │   ├── SampleError           the sample asked for is not in the VCF, or must be chosen
-    │   ├── ReferenceError        the FASTA cannot be read, or lacks a sequence
+    │   ├── ReferenceGenomeError  the FASTA cannot be read, or lacks a sequence
     │   │   ├── BuildMismatchError    VCF and reference are on different builds
     │   │   └── RefMismatchError      REF contradicts the reference's bases
     │   ├── GenesError            the GFF3 cannot be used
@@ -52,15 +52,15 @@ class SampleError(InputError):
     """The sample asked for is not in the VCF, or several are there and none was chosen."""
 
 
-class ReferenceError(InputError):
+class ReferenceGenomeError(InputError):
     """The reference FASTA cannot be read, or lacks a sequence that is needed."""
 
 
-class BuildMismatchError(ReferenceError):
+class BuildMismatchError(ReferenceGenomeError):
     """The VCF and the reference are on different genome builds."""
 
 
-class RefMismatchError(ReferenceError):
+class RefMismatchError(ReferenceGenomeError):
     """The REF allele of a record contradicts the reference's bases at its position."""
 
 

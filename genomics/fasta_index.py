@@ -15,7 +15,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from genomics.errors import ReferenceError
+from genomics.errors import ReferenceGenomeError
 
 
 @dataclass
@@ -51,7 +51,7 @@ def index_path(fasta: Path) -> Path:
 
     Raises
     ------
-    ReferenceError
+    ReferenceGenomeError
         The file is not a FASTA, or no folder can hold the index.
     """
     beside = fasta.with_name(fasta.name + ".fai")
@@ -82,16 +82,18 @@ def _entries(fasta: Path) -> Iterator[_Entry]:
                     yield entry
                 words = line[1:].decode("utf-8", "replace").split(maxsplit=1)
                 if not words or words[0] in names:
-                    raise ReferenceError(f"{fasta}, line {number}: a sequence without its own name")
+                    raise ReferenceGenomeError(
+                        f"{fasta}, line {number}: a sequence without its own name"
+                    )
                 names.add(words[0])
                 entry = _Entry(words[0], place)
             elif entry is None:
                 if line.strip():
-                    raise ReferenceError(
+                    raise ReferenceGenomeError(
                         f"{fasta}, line {number}: a FASTA begins with '>'; found {line[:40]!r}"
                     )
             elif not entry.add(line):
-                raise ReferenceError(
+                raise ReferenceGenomeError(
                     f"{fasta}, line {number}: lines of {entry.name} differ in length; "
                     "rewrite the file with equal lines (samtools faidx writes them so)"
                 )
@@ -110,7 +112,7 @@ def _cache_folder(fasta: Path) -> Path:
                 return folder
         except OSError:
             continue
-    raise ReferenceError(
+    raise ReferenceGenomeError(
         f"{fasta}: neither the user's cache nor the temporary folder can hold its index; "
         "make one beside it (samtools faidx)"
     )

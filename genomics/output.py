@@ -31,18 +31,21 @@ _INFO_LINES = (
 )
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output that cannot be written, before the work begins.
+def check_output(path: Path, vcf: Path) -> None:
+    """Refuse an output that cannot or must not be written, before the work begins.
 
     Raises
     ------
     OutputError
-        The name's ending is unknown, or the folder is missing or not writable.
+        The name's ending is unknown, the folder is missing or not writable, or the output is the
+        VCF that is read.
     """
     if not path.name.endswith(SUFFIXES):
         raise OutputError(f"{path}: must end in one of {', '.join(SUFFIXES)}")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
+    if path.exists() and vcf.exists() and path.samefile(vcf):
+        raise OutputError(f"{path}: is the VCF that is scored; name another file")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder; make it first")

@@ -80,7 +80,7 @@ def open_provider(
     ------
     InputError
         There is neither an annotation nor a FASTA with a GFF3, or one of the two is missing.
-    ReferenceError, GenesError
+    ReferenceGenomeError, GenesError
         The files cannot be used, or are on another build than the VCF.
     """
     annotation = find_annotation(vcf.header)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pyfaidx
 
 from genomics.contigs import build_from_accession, build_from_lengths, canonical_name
-from genomics.errors import BuildMismatchError, ReferenceError, RefMismatchError
+from genomics.errors import BuildMismatchError, ReferenceGenomeError, RefMismatchError
 from genomics.fasta_index import index_path
 from genomics.vcf import VcfRecord
 from genomics.vcf_header import VcfHeader
@@ -46,12 +46,12 @@ class Reference:
 
         Raises
         ------
-        ReferenceError
+        ReferenceGenomeError
             The file is missing or not a FASTA.
         """
         path = Path(path)
         if not path.is_file():
-            raise ReferenceError(f"{path}: no such file; give the reference as a FASTA file")
+            raise ReferenceGenomeError(f"{path}: no such file; give the reference as a FASTA file")
         try:
             index = index_path(path)
             fasta = pyfaidx.Faidx(
@@ -67,12 +67,12 @@ class Reference:
             ValueError,
             OSError,
         ) as error:
-            raise ReferenceError(
+            raise ReferenceGenomeError(
                 f"{path}: not a readable FASTA ({error}); compressed ones must be bgzip"
             ) from error
         lengths = {name: int(entry.rlen) for name, entry in fasta.index.items()}
         if not lengths:
-            raise ReferenceError(f"{path}: holds no sequence; a FASTA record begins with '>'")
+            raise ReferenceGenomeError(f"{path}: holds no sequence; a FASTA record begins with '>'")
         named = {build for build in map(build_from_accession, lengths) if build}
         build = build_from_lengths(lengths) or (named.pop() if len(named) == 1 else None)
         names = {canonical_name(name): name for name in lengths} | {name: name for name in lengths}
@@ -87,16 +87,18 @@ class Reference:
 
         Raises
         ------
-        ReferenceError
+        ReferenceGenomeError
             The range leaves the sequence, or there is no such sequence.
         """
         name = self.name_of(contig)
         if name is None:
-            raise ReferenceError(f"{self.path}: no sequence {contig!r}; it has {self._listed()}")
+            raise ReferenceGenomeError(
+                f"{self.path}: no sequence {contig!r}; it has {self._listed()}"
+            )
         if last < first:
             return ""
         if first < 1 or last > self.lengths[name]:
-            raise ReferenceError(
+            raise ReferenceGenomeError(
                 f"{self.path}: {contig}:{first}-{last} leaves the sequence of "
                 f"{self.lengths[name]} bases"
             )

@@ -19,7 +19,7 @@ import torch
 from genomics.catalogue import ModelFolder, open_model
 from genomics.consequence import Consequence
 from genomics.encode import encode_missense
-from genomics.errors import CancelledError, ModelError, ReferenceError
+from genomics.errors import CancelledError, ModelError, ReferenceGenomeError
 from genomics.lstm import Ensemble, FlankLstmConfig
 from genomics.provider import NOT_IN_REFERENCE, ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
@@ -234,7 +234,7 @@ def _expect_common_sequences(drafts: Sequence[ScoredVariant], path: Path) -> Non
     foreign = [each for each in drafts if (each.reason or "").startswith(NOT_IN_REFERENCE)]
     if drafts and len(foreign) == len(drafts):
         named = ", ".join(dict.fromkeys(each.variant.chrom for each in foreign[:1000]))
-        raise ReferenceError(
+        raise ReferenceGenomeError(
             f"{path}: none of its sequences ({named[:80]}) is in the reference; "
             "give the reference that the VCF was called on"
         )

@@ -98,6 +98,17 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     assert says in capsys.readouterr().err
 
 
+def test_the_users_own_file_is_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = write_synthetic_case(tmp_path, "P1")
+    before = case.vcf.read_bytes()
+    options = ("--reference", case.fasta, "--genes", case.gff3)
+    assert _call("score", case.vcf, *options, "-o", case.vcf) == 2
+    assert "is the VCF that is scored" in capsys.readouterr().err
+    assert case.vcf.read_bytes() == before
+
+
 def test_an_unknown_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _call("train", "other", "--data", tmp_path, "--out", tmp_path / "o") == 2
     assert "missense-lstm" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from genomics.contigs import (
     build_from_text,
     canonical_name,
 )
-from genomics.errors import BuildMismatchError, ReferenceError, RefMismatchError
+from genomics.errors import BuildMismatchError, ReferenceGenomeError, RefMismatchError
 from genomics.reference import Reference
 from genomics.vcf import read_vcf
 
@@ -66,9 +66,9 @@ def test_bases_are_one_based_and_upper_case(tmp_path: Path) -> None:
     assert reference.bases("chr1", 8, 10) == "TTT"
     assert reference.bases("chr2", 3, 4) == "AC"
     assert reference.bases("2", 3, 2) == ""
-    with pytest.raises(ReferenceError, match="leaves the sequence of 4 bases"):
+    with pytest.raises(ReferenceGenomeError, match="leaves the sequence of 4 bases"):
         reference.bases("2", 3, 5)
-    with pytest.raises(ReferenceError, match="no sequence 'chr3'"):
+    with pytest.raises(ReferenceGenomeError, match="no sequence 'chr3'"):
         reference.bases("chr3", 1, 1)
 
 
@@ -100,7 +100,7 @@ def test_a_changed_reference_is_indexed_anew(tmp_path: Path) -> None:
 def test_what_is_not_a_fasta_is_refused(tmp_path: Path, content: str, rule: str) -> None:
     fasta = tmp_path / "bad.fa"
     fasta.write_text(content)
-    with pytest.raises(ReferenceError, match=rule):
+    with pytest.raises(ReferenceGenomeError, match=rule):
         Reference.open(fasta)
 
 

@@ -12,7 +12,7 @@ from genomics.errors import (
     GenesError,
     InputError,
     ModelError,
-    ReferenceError,
+    ReferenceGenomeError,
     RefMismatchError,
     ReportFormatError,
     SampleError,
@@ -181,7 +181,7 @@ def test_another_build_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_reference_without_any_of_the_sequences_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceError, match=r"none of its sequences \(chr7\)"):
+    with pytest.raises(ReferenceGenomeError, match=r"none of its sequences \(chr7\)"):
         score_vcf(**_toy(tmp_path, ["chr7 24 . C A . . . GT 0/1"]))
 
 

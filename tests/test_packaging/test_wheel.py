@@ -94,9 +94,18 @@ def test_the_wheel_holds_manifest_models_and_licence(dists: tuple[Path, Path]) -
     zoos = [ROOT / "napari_precimed" / "models" / "zoo", ROOT / "genomics" / "zoo"]
     files = [path for zoo in zoos for path in zoo.rglob("*") if path.is_file()]
     shipped = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
-    assert any(name.endswith(".pt") for name in shipped if name.startswith("napari_precimed"))
-    assert any(name.endswith(".pt") for name in shipped if name.startswith("genomics"))
     assert shipped <= names
+
+
+def test_every_model_in_the_wheel_has_weights_and_a_card(dists: tuple[Path, Path]) -> None:
+    names = set(zipfile.ZipFile(dists[1]).namelist())
+    for zoo, wanted in (
+        ("napari_precimed/models/zoo", ("models/model.pt", "docs/README.md")),
+        ("genomics/zoo", ("model.pt", "README.md")),
+    ):
+        models = {name.split("/")[zoo.count("/") + 1] for name in names if name.startswith(zoo)}
+        assert models
+        assert {f"{zoo}/{model}/{part}" for model in models for part in wanted} <= names
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(dists: tuple[Path, Path]) -> None:

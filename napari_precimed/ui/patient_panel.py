@@ -245,7 +245,7 @@ def _case_line(summary: Any) -> str:
         _count(summary.n_lesions, "lesion"),
         _count(summary.n_variants, "variant"),
     )
-    return f"{summary.patient_id or 'without an id'} – {', '.join(counts)} – saved {saved}"
+    return f"{summary.patient_id or 'Patient without an id'}\n{', '.join(counts)}, saved {saved}"
 
 
 def _summaries() -> list[Any]:

@@ -127,6 +127,8 @@ class ComputingProcess:
                 answer = self._answers.get(timeout=0.1)
             except queue.Empty:
                 continue
+            if answer is None and self._process is None:
+                raise CancelledError("Stopped.")
             if answer is None:
                 raise self._death()
             kind, answered, *rest = answer

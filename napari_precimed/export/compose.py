@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Any
 
 from napari_precimed._version import __version__
 from napari_precimed.core.lesion import Lesion, LesionSet
 from napari_precimed.core.patient import Case
 from napari_precimed.core.volume import Volume
 from napari_precimed.export import wording as say
-from napari_precimed.export.content import Block, Picture, ReportContent, Table
+from napari_precimed.export.content import Picture, ReportContent, Table
 from napari_precimed.export.pictures import grey_window, lesion_jpeg, section_of
+from napari_precimed.export.runs import run_blocks
 from napari_precimed.export.table import lesion_sets, plain, stored_slice
 from napari_precimed.export.variants import ledger_table, variant_table, variants_sentence
 
@@ -28,10 +28,6 @@ LIMITS = (
     "sequenced well enough; a variant without a score is not thereby harmless.",
     "Scores of variants are probabilities at the share of pathogenic variants in the model's "
     "training data. They are no classification by ACMG/AMP rules and no basis for treatment.",
-)
-_NAMED_FACTS = frozenset(
-    {"task", "model", "weights_sha256", "device", "precision", "started", "options", "versions"}
-    | {"timings_s", "seconds", "warnings"}
 )
 _READERS_OPINION_MODEL = "lung-nodule-malignancy"
 
@@ -60,7 +56,7 @@ def report_content(case: Case) -> ReportContent:
         picture_note=picture_note,
         variants=variant_table(case.variants),
         ledger=ledger_table(case.variants),
-        runs=tuple(_runs(case)),
+        runs=tuple(run_blocks(case)),
         limits=LIMITS,
         created=f"napari-precimed {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
@@ -256,51 +252,8 @@ def _picture(lesions: LesionSet, lesion: Lesion, volume: Volume) -> Picture:
     lines.append(
         f"Yellow: outline. Blue: long axis; dashed: short axis. {window[0].upper()}{window[1:]}."
     )
-    title = f"Lesion {lesion.label}: {lesion.finding or 'finding not named'}"
+    title = f"Lesion {lesion.label}: {say.shortened(lesion.finding or 'finding not named', 60)}"
     return Picture(title, tuple(lines), lesion_jpeg(volume, lesions, lesion))
-
-
-def _runs(case: Case) -> Iterator[Block]:
-    """One block per computation."""
-    records = [run.to_dict() for lesions in case.lesion_sets for run in lesions.runs]
-    of_variants = plain(getattr(case.variants, "run", None))
-    if of_variants:
-        records.append({"task": "score variants", **of_variants})
-    earlier: dict[str, Any] | None = None
-    for record in records:
-        versions = record.get("versions") or {}
-        yield _run_block(record, "as above" if versions == earlier else _pairs(versions))
-        earlier = versions
-
-
-def _run_block(run: Mapping[str, Any], versions: str) -> Block:
-    """A run record in words; whatever else it holds is printed as it is."""
-    known = {
-        "Weights SHA-256": run.get("weights_sha256"),
-        "Device": ", ".join(filter(None, (run.get("device"), run.get("precision")))),
-        "Started": run.get("started"),
-        "Took": say.seconds(run.get("timings_s") or run.get("seconds") or {}),
-        "Options": _pairs(run.get("options") or {}),
-        "Versions": versions,
-    }
-    rest = {
-        key.replace("_", " ").capitalize().replace("sha256", "SHA-256"): (
-            _pairs(value) if isinstance(value, dict) else value
-        )
-        for key, value in run.items()
-        if key not in _NAMED_FACTS
-    }
-    title = str(run.get("task") or "run").capitalize()
-    if run.get("model"):
-        title += f": {run['model']}"
-    facts = {
-        name: value for name, value in {**known, **rest}.items() if value not in (None, "", [])
-    }
-    return Block(title, tuple((name, say.shortened(text, 600)) for name, text in facts.items()))
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {'none' if v is None else v}" for name, v in values.items())
 
 
 def _series_name(volume: Volume) -> str:

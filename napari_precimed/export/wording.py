@@ -39,7 +39,7 @@ def probabilities(values: Mapping[str, float] | None) -> str:
     if not values:
         return UNKNOWN
     ranked = sorted(values.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {value:.2f}" for name, value in ranked)
+    return shortened(", ".join(f"{name} {value:.2f}" for name, value in ranked))
 
 
 def date(text: str | None) -> str:

@@ -92,7 +92,7 @@ def values_of_volume(row: VolumeRow) -> dict[str, Any]:
     }
 
 
-def voxels_sha256(array: NDArray) -> str:
+def voxels_sha256(array: NDArray[Any]) -> str:
     """SHA-256 of the voxels in (z, y, x) order, whatever their layout in memory and byte order."""
     digest = hashlib.sha256()
     little = array.dtype.newbyteorder("<")
@@ -175,7 +175,7 @@ def _lasting_path(path: str) -> str:
     return str(Path(path).absolute()) if Path(path).exists() else path
 
 
-def _crop(labels: NDArray) -> tuple[list[int], NDArray]:
+def _crop(labels: NDArray[Any]) -> tuple[list[int], NDArray[Any]]:
     """Start (z, y, x) and the smallest block, of the smallest type, that holds every label."""
     (where,) = ndimage.find_objects((labels != 0).view(np.uint8), max_label=1)
     if where is None:

@@ -28,12 +28,15 @@ class CodingSequence:
     transcript : Transcript
     protein : str
         Translation up to and with the stop (``*``); ``U`` for recoded selenocysteines.
+    recoded : frozenset of int
+        0-based codons whose TGA is read as selenocysteine.
     """
 
     bases: str
     tail: str
     transcript: Transcript
     protein: str
+    recoded: frozenset[int] = frozenset()
 
     @property
     def starts_at_codon(self) -> bool:
@@ -79,7 +82,7 @@ def coding_sequence(transcript: Transcript, reference: Reference) -> CodingSeque
         if offset is not None
     )
     protein = translate(bases[transcript.frame :], transcript.code, recoded)
-    sequence = CodingSequence(bases, whole[start + len(bases) :], transcript, protein)
+    sequence = CodingSequence(bases, whole[start + len(bases) :], transcript, protein, recoded)
     return replace(sequence, protein=_initiated(sequence, protein, bases))
 
 
@@ -215,7 +218,9 @@ def _differing(position: int, before: str, after: str) -> tuple[int, str, str]:
 def _length_change(sequence: CodingSequence, offset: int, ref: str, alt: str) -> ProteinChange:
     frame, code = sequence.transcript.frame, sequence.transcript.code
     bases = sequence.bases[:offset] + alt + sequence.bases[offset + len(ref) :]
-    mutated = _initiated(sequence, translate((bases + sequence.tail)[frame:], code), bases)
+    recoded = _recoded_after(sequence, offset, len(alt) - len(ref))
+    translated = translate((bases + sequence.tail)[frame:], code, recoded)
+    mutated = _initiated(sequence, translated, bases)
     old = sequence.protein
     shared = _shared_prefix(old, mutated)
     if (len(alt) - len(ref)) % 3:
@@ -226,6 +231,15 @@ def _length_change(sequence: CodingSequence, offset: int, ref: str, alt: str) ->
         before, after = _in_frame_difference(old, mutated, shared)
     terms |= _ends_changed(sequence, bases, mutated, len(alt) - len(ref))
     return ProteinChange(tuple(terms), shared + 1, before, after, mutated)
+
+
+def _recoded_after(sequence: CodingSequence, offset: int, growth: int) -> frozenset[int]:
+    """Return the recoded codons of a changed sequence; those out of frame are lost."""
+    changed = (offset - sequence.transcript.frame) // 3
+    before = {codon for codon in sequence.recoded if codon < changed}
+    if growth % 3:
+        return frozenset(before)
+    return frozenset(before | {codon + growth // 3 for codon in sequence.recoded - before})
 
 
 def _in_frame_term(ref: str, alt: str) -> str:

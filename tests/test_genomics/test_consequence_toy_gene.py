@@ -197,3 +197,20 @@ def test_real_genes_translate_whole(shared_data: Path) -> None:
     assert len(whole["ND2"]) == 348
     mitochondrial = ("ND1", "ND2", "COX1", "COX2", "ATP8", "ATP6", "COX3", "ND3", "ND4L", "ND4")
     assert all(whole[gene].endswith("*") for gene in (*mitochondrial, "ND5", "ND6", "CYTB"))
+
+
+@pytest.mark.data
+def test_an_in_frame_deletion_leaves_selenocysteine_alone(shared_data: Path) -> None:
+    """SELENON has TGA codons that are no stops; three bases less before them keep the frame."""
+    folder = shared_data / "genomics/genes"
+    reference = Reference.open(folder / "NG_009930.1.fasta")
+    genes = Genes.read(folder / "NG_009930.1.gff3")
+    transcript = next(
+        each for each in genes.by_contig["NG_009930.1"] if each.gene == "SELENON" and each.recoded
+    )
+    first = transcript.coding[1][0] + 10
+    bases = reference.bases("NG_009930.1", first, first + 3)
+    variant = Variant(None, "NG_009930.1", first, bases, bases[0])
+    caller = GeneCaller(reference, Genes(genes.path, {"NG_009930.1": [transcript]}))
+    (found,) = caller.consequences(variant)
+    assert found.term == "inframe_deletion"

@@ -119,5 +119,5 @@ def _assessment(each: Mapping[Any, Any]) -> str:
         return str(each["classification"])
     if each["score"] is not None:
         doubt = "" if each["doubt"] is None else f" ± {each['doubt']:.2f}"
-        return f"{each['score']:.2f}{doubt}"
+        return f"{say.probability(each['score'])}{doubt}"
     return f"not scored: {say.shortened(each['reason'])}"

@@ -39,7 +39,14 @@ def probabilities(values: Mapping[str, float] | None) -> str:
     if not values:
         return UNKNOWN
     ranked = sorted(values.items(), key=lambda item: -item[1])
-    return shortened(", ".join(f"{name} {value:.2f}" for name, value in ranked))
+    return shortened(", ".join(f"{name} {probability(value)}" for name, value in ranked))
+
+
+def probability(value: float) -> str:
+    """A probability; the ends as bounds, because 1.00 would claim certainty."""
+    if value >= 0.995:
+        return ">0.99"
+    return "<0.01" if value < 0.005 else f"{value:.2f}"
 
 
 def date(text: str | None) -> str:

@@ -98,6 +98,12 @@ def test_variants_are_ranked_and_the_account_closes(case: Case) -> None:
     assert alleles == sum(parts) == len(case.variants.scored)
 
 
+def test_no_probability_claims_certainty(case: Case) -> None:
+    sure = replace(case.variants.scored[1], score=0.9999, doubt=0.001)
+    report = replace(case.variants, scored=(sure,))
+    assert report_content(replace(case, variants=report)).variants.rows[0][5] == ">0.99 ± 0.00"
+
+
 def test_many_variants_are_cut_and_the_rest_is_pointed_to(case: Case) -> None:
     by_rule = case.variants.scored[-1]
     many = VariantReport("P-01", case.variants.scored + (by_rule,) * 50, case.variants.run)

@@ -10,28 +10,29 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from napari_precimed.core.volume import Source, Volume
 from napari_precimed.errors import ReadError, SeriesChoiceError
+from napari_precimed.io.dicom_header import (
+    first_line,
+    is_dicom,
+    is_image,
+    looks_like_dicom,
+    number,
+    read_header,
+    text,
+)
 from napari_precimed.io.dicom_stack import Slice, regular_stack
 from napari_precimed.io.intensity import refuse_non_finite, rescaled
 
-# fmt: off
-_NO_IMAGE = frozenset({
-    "SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "SR", "PR", "KO", "REG", "FID", "DOC",
-    "PLAN", "AU", "ECG", "SMR", "RWV",
-})
-# fmt: on
-_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+__all__ = ["SeriesSummary", "is_dicom", "list_series", "read_series"]
+
 _LOSSY = {
     "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203",
@@ -69,12 +70,6 @@ class SeriesSummary:
         return f"{number}: {what} ({self.modality}, {self.n_slices} slices) {self.series_uid}"
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file carries the DICOM mark after its preamble (PS3.10)."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
 def list_series(folder: str | Path) -> list[SeriesSummary]:
     """The image series in a folder and its subfolders, by series number.
 
@@ -107,7 +102,7 @@ def read_series(path: str | Path, *, series: str | None = None) -> Volume:
     """
     path = Path(path)
     if path.is_file() and series is None:
-        series = _text(_header(path), "SeriesInstanceUID")
+        series = text(read_header(path), "SeriesInstanceUID")
     folder = path.parent if path.is_file() else path
     found, notes = _scan(folder, deep=path.is_dir())
     slices = _chosen(found, series, folder)
@@ -119,13 +114,13 @@ def read_series(path: str | Path, *, series: str | None = None) -> Volume:
     return Volume(
         array=np.ascontiguousarray(order.apply(array)),
         geometry=stack.geometry.reordered(order),
-        modality=_text(first, "Modality"),
-        patient_id=_text(first, "PatientID"),
-        study_uid=_text(first, "StudyInstanceUID"),
-        series_uid=_text(first, "SeriesInstanceUID"),
+        modality=text(first, "Modality"),
+        patient_id=text(first, "PatientID"),
+        study_uid=text(first, "StudyInstanceUID"),
+        series_uid=text(first, "SeriesInstanceUID"),
         source=Source(str(path), "DICOM", order, (*notes, *stack.notes, *pixel_notes)),
-        series_description=_text(first, "SeriesDescription"),
-        study_date=_text(first, "StudyDate"),
+        series_description=text(first, "SeriesDescription"),
+        study_date=text(first, "StudyDate"),
     )
 
 
@@ -140,51 +135,19 @@ def _scan(folder: Path, *, deep: bool = True) -> tuple[list[list[Slice]], tuple[
     series: dict[str, list[Slice]] = {}
     others: Counter[str] = Counter()
     for file in files:
-        header = _header(file) if _looks_like_dicom(file) else None
-        kind = "non-DICOM" if header is None else _text(header, "Modality") or "unnamed"
-        if header is None or kind in _NO_IMAGE or _is_complete_non_image(header, file):
-            others[kind] += 1
+        header = read_header(file) if looks_like_dicom(file) else None
+        if header is None:
+            others["non-DICOM"] += 1
+        elif not is_image(header, file):
+            others[text(header, "Modality") or "unnamed"] += 1
         else:
-            uid = _text(header, "SeriesInstanceUID") or "no SeriesInstanceUID"
+            uid = text(header, "SeriesInstanceUID") or "no SeriesInstanceUID"
             series.setdefault(uid, []).append(Slice(file, header))
     listed = ", ".join(f"{n} {kind}" for kind, n in sorted(others.items()))
     if not series:
         raise ReadError(f"{folder} holds no DICOM image (only files that are {listed}).")
     notes = (f"Not part of the image and left out: {listed} file(s).",) if others else ()
     return sorted(series.values(), key=_series_order), notes
-
-
-def _looks_like_dicom(file: Path) -> bool:
-    try:
-        if is_dicom(file):
-            return True
-    except OSError as error:
-        raise ReadError(f"{file} cannot be opened ({error.strerror}); check its rights.") from error
-    if file.suffix.lower() in _DICOM_SUFFIXES:
-        raise ReadError(
-            f"{file} is named as DICOM but is none ({file.stat().st_size} bytes, no DICM mark); it "
-            "may be a damaged slice. Export the series again, or remove the file."
-        )
-    return False
-
-
-def _is_complete_non_image(header: Dataset, file: Path) -> bool:
-    """Whether an object has no pixels because its kind has none; refuses one that is cut short."""
-    if "Rows" in header:
-        return False
-    kind = header.file_meta.get("MediaStorageSOPClassUID")
-    if kind is None or "Image Storage" in UID(kind).name:
-        raise ReadError(f"{file} is a truncated DICOM file; export the series again.")
-    return True
-
-
-def _header(file: Path) -> Dataset:
-    try:
-        return pydicom.dcmread(file, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ReadError(
-            f"{file} is a damaged or truncated DICOM file ({error}); export the series again."
-        ) from error
 
 
 def _chosen(found: Sequence[list[Slice]], series: str | None, folder: Path) -> list[Slice]:
@@ -199,7 +162,7 @@ def _chosen(found: Sequence[list[Slice]], series: str | None, folder: Path) -> l
             summaries,
         )
     for key in ("SeriesInstanceUID", "SeriesNumber"):
-        hits = [slices for slices in found if _text(slices[0].header, key) == series]
+        hits = [slices for slices in found if text(slices[0].header, key) == series]
         if len(hits) == 1:
             return hits[0]
     known = "; ".join(str(_summary(slices)) for slices in found)
@@ -212,35 +175,29 @@ def _summary(slices: list[Slice]) -> SeriesSummary:
         spacing = regular_stack(slices).geometry.spacing_mm
     except ReadError:
         spacing = None
-    number = _text(first, "SeriesNumber")
+    series_number = text(first, "SeriesNumber")
     return SeriesSummary(
-        series_uid=_text(first, "SeriesInstanceUID") or "",
-        description=_text(first, "SeriesDescription"),
-        modality=_text(first, "Modality"),
+        series_uid=text(first, "SeriesInstanceUID") or "",
+        description=text(first, "SeriesDescription"),
+        modality=text(first, "Modality"),
         n_slices=sum(int(s.header.get("NumberOfFrames") or 1) for s in slices),
-        patient_id=_text(first, "PatientID"),
-        study_uid=_text(first, "StudyInstanceUID"),
-        study_date=_text(first, "StudyDate"),
+        patient_id=text(first, "PatientID"),
+        study_uid=text(first, "StudyInstanceUID"),
+        study_date=text(first, "StudyDate"),
         spacing_mm=spacing,
-        number=int(number) if number else None,
+        number=int(series_number) if series_number else None,
     )
 
 
 def _series_order(slices: list[Slice]) -> tuple[int, str]:
-    number = _text(slices[0].header, "SeriesNumber")
-    return int(number or 0), _text(slices[0].header, "SeriesInstanceUID") or ""
-
-
-def _text(header: Dataset, keyword: str) -> str | None:
-    value: Any = header.get(keyword)
-    text = "" if value is None else str(value).strip()
-    return text or None
+    number = text(slices[0].header, "SeriesNumber")
+    return int(number or 0), text(slices[0].header, "SeriesInstanceUID") or ""
 
 
 def _pixels(slices: Sequence[Slice]) -> tuple[NDArray, list[str]]:
     """The rescaled grey values, shape (slice, row, column), and what to know about them."""
     first = slices[0].header
-    scales = {(_number(s.header, "RescaleSlope", 1), _number(s.header, "RescaleIntercept", 0))
+    scales = {(number(s.header, "RescaleSlope", 1), number(s.header, "RescaleIntercept", 0))
               for s in slices}  # fmt: skip
     notes = []
     if len(scales) > 1:
@@ -248,22 +205,17 @@ def _pixels(slices: Sequence[Slice]) -> tuple[NDArray, list[str]]:
     if first.get("Modality") == "CT" and "RescaleIntercept" not in first:
         notes.append("The CT has no rescale intercept: its values may not be Hounsfield units.")
     if {str(s.header.file_meta.TransferSyntaxUID) for s in slices} & _LOSSY or (
-        _text(first, "LossyImageCompression") == "01"
+        text(first, "LossyImageCompression") == "01"
     ):
         notes.append("The slices were compressed with loss.")
     stored = [_decoded(one) for one in slices]
     if len(scales) == 1:
         return rescaled(np.stack(stored), *scales.pop()), notes
     planes = [
-        plane * _number(s.header, "RescaleSlope", 1) + _number(s.header, "RescaleIntercept", 0)
+        plane * number(s.header, "RescaleSlope", 1) + number(s.header, "RescaleIntercept", 0)
         for plane, s in zip(stored, slices, strict=True)
     ]
     return np.stack(planes).astype(np.float32), notes
-
-
-def _number(header: Dataset, keyword: str, default: float) -> float:
-    value = header.get(keyword)
-    return default if value is None or value == "" else float(value)
 
 
 def _decoded(one: Slice) -> NDArray:
@@ -274,7 +226,7 @@ def _decoded(one: Slice) -> NDArray:
         plane = pydicom.dcmread(one.path).pixel_array
     except Exception as error:  # decoders raise what they like; the file is at fault in each case
         raise ReadError(
-            f"The pixels of {one.path} cannot be decoded ({str(error).splitlines()[0]}); the file "
+            f"The pixels of {one.path} cannot be decoded ({first_line(error)}); the file "
             "is truncated or damaged. Export the series again."
         ) from error
     expected = (int(one.header.Rows), int(one.header.Columns))

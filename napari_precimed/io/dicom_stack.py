@@ -25,6 +25,7 @@ MAX_TILT_DEG = 0.1
 _UNEVEN_MM = 0.01
 _UNEVEN_FRACTION = 0.01
 _SAME_DIRECTION = 1e-4
+_PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _MUST_AGREE = {
     "PatientID": "patients",
     "FrameOfReferenceUID": "frames of reference",
@@ -110,11 +111,11 @@ def _refuse_other_kinds(slices: Sequence[Slice]) -> None:
                 f"{one.path.name} maps its values by a lookup table, which is not read; export it "
                 "with RescaleSlope and RescaleIntercept."
             )
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-            if not header.get(keyword):
+        for keyword, n_values in _PLACE.items():
+            if len(header.get(keyword) or ()) != n_values:
                 raise ReadError(
-                    f"{one.path.name} has no {keyword}, so its place in the patient is not known "
-                    "(a screenshot, a projection, or de-identified too far)."
+                    f"{one.path.name} has no usable {keyword}, so its place in the patient is not "
+                    "known (a screenshot, a projection, or de-identified too far)."
                 )
         if min(float(v) for v in header.PixelSpacing) <= 0:
             raise ReadError(

@@ -103,7 +103,7 @@ def read_nifti(path: Path) -> tuple[NDArray, Geometry, tuple[str, ...]]:
             header = _read_header(stream, path)
             shape = _shape(header, path)
             stored = _read_voxels(stream, header, shape, path)
-    except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError) as error:
         raise ReadError(
             f"{path} cannot be decompressed or read to its end ({error}); it is damaged or no "
             "NIfTI file. Copy or export it again."

@@ -58,7 +58,7 @@ def test_the_nodules_measure_what_they_should(ct, lesion):
     short, long = sorted(2 * r for r in lesion.radii_mm[:2])
     assert found.long_axis_mm == pytest.approx(long, abs=0.8)
     assert found.short_axis_mm == pytest.approx(short, abs=0.8)
-    assert 0 < found.mean_intensity + 250 < 350  # soft edges pull the mean down
+    assert -200 < found.mean_intensity < lesion.value  # soft edges pull the mean down
 
 
 def test_left_is_left(ct):

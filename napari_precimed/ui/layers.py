@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,9 @@ from napari_precimed.core.geometry import Geometry
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import GeometryError, InputError
+
+if TYPE_CHECKING:
+    from napari.layers import Labels, Vectors
 
 METADATA_KEY = "precimed"
 OBLIQUE_DEG = 0.5
@@ -105,6 +108,23 @@ def axes_layer(lesions: LesionSet, volume: Volume) -> LayerData | None:
         "opacity": 1.0,
     }
     return vectors, attributes, "vectors"
+
+
+def redraw_labels(layer: Labels, lesions: LesionSet) -> None:
+    """Draw other lesions into their labels layer, as one step of its undo history.
+
+    The array is not swapped: napari would undo older steps into the new one.
+    """
+    changed = np.nonzero(layer.data != lesions.labels)
+    if changed[0].size:
+        layer.data_setitem(changed, lesions.labels[changed])
+
+
+def redraw_axes(layer: Vectors, axes: LayerData) -> None:
+    """Draw other axes, made by `axes_layer`, into their layer."""
+    vectors, attributes, _ = axes
+    layer.data = vectors
+    layer.edge_color = attributes["edge_color"]
 
 
 def volume_from(data: NDArray, metadata: Mapping[str, Any]) -> Volume:

@@ -70,9 +70,9 @@ class SegmentPanel(QWidget):
             "Finding lesions", "napari_precimed.pipeline:find_lesions", volume, options
         )
         task.succeeded.connect(lambda lesions: self._take(volume, lesions))
-        task.finished.connect(self._describe)
         self.result.hide()
         self.progress.follow(task)
+        task.finished.connect(self._describe)  # after the progress row has let go of the task
         self._describe()
         task.start()
 

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from napari import Viewer
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Vectors
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -174,19 +174,29 @@ class Session(QObject):
         self._announce()
 
     def _show_lesions(self, lesions: LesionSet, volume: Volume) -> None:
-        """Replace the lesion layers; new data never goes into a layer with an undo history."""
-        for layer in self._layers():
-            shown = layers.layer_scan(layer)
-            if not isinstance(layer, Image) and shown and layers.same_scan(shown, volume):
-                self._remove(layer)
-        self._show(layers.labels_layer(lesions, volume))
-        axes = layers.axes_layer(lesions, volume)
-        if axes is not None:
-            self._show(axes)
+        """Show lesions in the layers of their scan, or in new ones.
+
+        Layers are reused: napari collects garbage at each removal, which takes a tenth of a second
+        and more, and an edit in place is a step that the user can undo.
+        """
         labels = self.layer_of(volume, Labels)
+        if labels is None:
+            self._show(layers.labels_layer(lesions, volume))
+        else:
+            layers.redraw_labels(labels, lesions)
+        axes, drawn = self.layer_of(volume, Vectors), layers.axes_layer(lesions, volume)
+        if axes is not None and drawn is not None:
+            layers.redraw_axes(axes, drawn)
+        elif axes is not None:
+            self._remove(axes)
+        elif drawn is not None:
+            self._show(drawn)
+        self._select(self.layer_of(volume, Labels))
+
+    def _select(self, layer: Layer | None) -> None:
         viewer = self._viewer()
-        if viewer is not None and labels is not None:
-            viewer.layers.selection.active = labels
+        if viewer is not None and layer is not None:
+            viewer.layers.selection.active = layer
 
     def _show(self, data: layers.LayerData) -> None:
         viewer = self._viewer()

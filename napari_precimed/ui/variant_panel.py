@@ -109,9 +109,9 @@ class VariantPanel(QWidget):
             "Scoring variants", "napari_precimed.pipeline:score_variants", options
         )
         task.succeeded.connect(lambda report: self._take(report, mapped, case_id))
-        task.finished.connect(lambda: self.load.setEnabled(True))
         self.load.setEnabled(False)
         self.progress.follow(task)
+        task.finished.connect(lambda: self.load.setEnabled(True))
         task.succeeded.connect(lambda _: self.progress.hide())
         task.start()
 

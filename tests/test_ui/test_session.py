@@ -110,13 +110,21 @@ def test_lesions_become_layers_and_are_kept(viewer: Viewer, wait: Callable) -> N
     store.close()
 
 
-def test_new_lesions_take_the_place_of_the_old_layer(viewer: Viewer, wait: Callable) -> None:
+def test_new_lesions_are_one_step_that_can_be_undone(viewer: Viewer, wait: Callable) -> None:
     session, scan = Session.of(viewer), small_scan()
     add(viewer, scan)
-    session.set_lesions(scan, two_lesions(scan))
-    old = session.layer_of(scan, Labels)
-    session.set_lesions(scan, two_lesions(scan))
-    assert old not in viewer.layers
+    first = two_lesions(scan)
+    session.set_lesions(scan, first)
+    labels = session.layer_of(scan, Labels)
+    axes = session.layer_of(scan, Vectors)
+    other = first.labels.copy()
+    other[other == 2] = 0
+    session.set_lesions(scan, measure(other, scan))
+    assert session.layer_of(scan, Labels) is labels
+    assert np.array_equal(labels.data, other)
+    assert len(axes.data) == len(axes.edge_color) == 2
+    labels.undo()
+    assert np.array_equal(labels.data, first.labels)
     assert len(viewer.layers) == 3
     wait(lambda: not session.saver.busy)
 

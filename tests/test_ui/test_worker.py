@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from heartbeat import Heartbeat, longest_pause_when_idle
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QTimer
 
 from genomics.synthetic import write_synthetic_case
 from napari_precimed.errors import ReadError
@@ -83,21 +84,6 @@ class Outcome:
         task.cancelled.connect(lambda: setattr(self, "was_cancelled", True))
         task.finished.connect(lambda: setattr(self, "done", True))
         task.start()
-
-
-class Heartbeat:
-    """The longest time for which the window did not answer."""
-
-    def __init__(self) -> None:
-        self.longest_s, self._last = 0.0, time.perf_counter()
-        self._timer = QTimer()
-        self._timer.setInterval(5)
-        self._timer.timeout.connect(self._beat)
-        self._timer.start()
-
-    def _beat(self) -> None:
-        now = time.perf_counter()
-        self.longest_s, self._last = max(self.longest_s, now - self._last), now
 
 
 def remote(computing: ComputingProcess, name: str, *args: object) -> Task:
@@ -191,21 +177,21 @@ def test_the_window_answers_while_torch_loads_and_variants_are_scored(
             "napari_precimed.pipeline:score_variants", options, hooks=True, **hooks
         ),
     )
+    idle_s = longest_pause_when_idle()
     heart = Heartbeat()
     outcome = Outcome(task)
     wait(lambda: outcome.done, 180)
+    heart.stop()
     fresh.stop()
     assert outcome.values[0].sample_id == "S-1"
     assert any(variant.score is not None for variant in outcome.values[0].scored)
-    assert heart.longest_s < 0.1
+    assert heart.longest_s() < 0.1 + idle_s
 
 
 def test_a_message_survives_the_pipe(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    big = np.arange(1_000_00, dtype=np.float32)
+    big = np.arange(100_000, dtype=np.float32)
     with os.fdopen(reading, "rb") as source, os.fdopen(writing, "wb") as sink:
-        import threading
-
         thread = threading.Thread(target=wire.send, args=(sink, {"a": big, "b": "text"}))
         thread.start()
         message = wire.receive(source)

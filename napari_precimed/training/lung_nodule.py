@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_precimed.core.run import RunRecord
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry
-from napari_precimed.models.inference import Engine, choose_engine
+from napari_precimed.models.inference import Engine, choose_engine, on_engine
 from napari_precimed.models.preprocess import CROP_SIDE
 from napari_precimed.training.fit import Batch, FitOptions
 from napari_precimed.training.lidc import LidcNodules, Nodule, read_lidc
@@ -103,7 +103,7 @@ def predict_crops(
     -------
     list of ndarray of float32, each (z, 96, 96)
     """
-    network = network.to(engine.device, memory_format=torch.channels_last_3d)
+    network = on_engine(network, engine)
     out = []
     for nodule in nodules:
         depth = len(nodule.image)

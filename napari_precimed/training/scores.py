@@ -35,9 +35,11 @@ def surface_scores(
     if not predicted.any() or not truth.any():
         return None, None
     pair = [torch.from_numpy(m[None, None].astype(np.float32)) for m in (predicted, truth)]
-    hd95 = compute_hausdorff_distance(*pair, percentile=95, spacing=list(spacing_mm))
+    hd95 = compute_hausdorff_distance(
+        pair[0], pair[1], percentile=95, spacing=list(spacing_mm)
+    )
     nsd = compute_surface_dice(
-        *pair, class_thresholds=[tolerance_mm], include_background=True, spacing=list(spacing_mm)
+        pair[0], pair[1], class_thresholds=[tolerance_mm], include_background=True, spacing=list(spacing_mm)
     )
     return float(hd95), float(nsd)
 
@@ -70,7 +72,7 @@ def expected_calibration_error(chance: ArrayLike, positive: ArrayLike, bins: int
 
 
 def metric(
-    statistic: Callable[[NDArray[np.int_]], float], patients: Sequence[str], seed: int = 0
+    statistic: Callable[[NDArray[np.int_]], float], patients: Sequence[str] | NDArray[np.str_], seed: int = 0
 ) -> dict[str, Any]:
     """One figure: its value, its 95 % interval and the number of cases.
 
@@ -117,7 +119,7 @@ def subgroups(
     """
     rows = []
     for description, chosen in groups.items():
-        index = np.flatnonzero(np.asarray(chosen))
+        index = np.flatnonzero(np.asarray(chosen)).tolist()
         names = [patients[k] for k in index]
         row: dict[str, Any] = {
             "group": description, "metric": name, "n": len(index), "patients": len(set(names)),

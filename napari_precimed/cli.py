@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,9 +22,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from napari_precimed.errors import InputError, PrecimedError
+from napari_precimed.errors import InputError, OutputError, PrecimedError
 
 WRONG_INPUT, FAILED = 2, 3
+_INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""A mistyped command line; typer does not export click's name for it."""
 
 app = typer.Typer(
     name="precimed",
@@ -54,11 +61,11 @@ def demo(
     check_output_folder(out)
     scan = f"{PHANTOM_PATH_PREFIX}ct"
     volume = read_volume(scan)
-    genome = write_synthetic_case(out / "genome", str(volume.patient_id))
-    options = AnalyseOptions(vcf=genome.vcf, reference=genome.fasta, genes=genome.gff3)
-    with _bar() as progress:
+    with _gone_on_failure(out / "genome") as folder, _bar() as progress:
+        genome = write_synthetic_case(folder, str(volume.patient_id))
+        options = AnalyseOptions(vcf=genome.vcf, reference=genome.fasta, genes=genome.gff3)
         case = analyse(Case.of(volume), options, progress=progress)
-    files = write_results(case, out)
+        files = write_results(case, out)
     _summary(case, files)
     if viewer:
         _open_viewer(scan)
@@ -87,11 +94,18 @@ def analyse_command(
     """Find lesions, score variants, write labels, tables and report."""
     from napari_precimed.core.patient import Case
     from napari_precimed.io import read_volume
-    from napari_precimed.pipeline import AnalyseOptions, analyse, check_output_folder, write_results
+    from napari_precimed.pipeline import (
+        RESULT_FILES,
+        AnalyseOptions,
+        analyse,
+        check_output_folder,
+        write_results,
+    )
 
     segment_model, classify_model = _chosen_models(model)
-    for path, option in ((vcf, "--vcf"), (reference, "--reference"), (genes, "--genes")):
-        _must_exist(path, option)
+    _check_genome(vcf, sample, reference, genes)
+    for name in RESULT_FILES:
+        _keep(out / name, image, vcf, reference, genes)
     check_output_folder(out)
     options = AnalyseOptions(segment_model, classify_model, device, vcf, sample, reference, genes)
     volume = read_volume(image, series=series)
@@ -116,10 +130,13 @@ def segment(
     """Outline the lesions of one scan."""
     from napari_precimed.export.table import plain
     from napari_precimed.io import read_volume
-    from napari_precimed.io.itk import write_labels
+    from napari_precimed.io.itk import check_output, write_labels
+    from napari_precimed.models.catalogue import find
     from napari_precimed.pipeline import AnalyseOptions, find_lesions
 
-    _check_model(model)
+    find(model).check("segmentation", None)
+    _keep(output, image)
+    check_output(output)
     volume = read_volume(image, series=series)
     with _bar(quiet=as_json) as progress:
         options = AnalyseOptions(segment_model=model, classify_model=None, device=device)
@@ -148,10 +165,13 @@ def classify(
     from napari_precimed.io.itk import read_labels
     from napari_precimed.models.catalogue import find
     from napari_precimed.models.classify import classify as classify_lesions
+    from napari_precimed.pipeline import AnalyseOptions, check_models
 
-    finding = find(model).finding
+    find(model).check("classification", None)
+    _must_exist(labels, "LABELS")
     volume = read_volume(image, series=series)
-    outlined = measure(read_labels(labels, volume), volume, finding=finding)
+    check_models(volume, AnalyseOptions(None, model, device))
+    outlined = measure(read_labels(labels, volume), volume, finding=find(model).finding)
     with _bar(quiet=as_json) as progress:
         lesions = classify_lesions(volume, outlined, model, device=device, progress=progress)
     if as_json:
@@ -222,27 +242,43 @@ def evaluate(
 
 def main() -> None:
     """Entry point of `precimed`."""
-    _exit_on_error(app)
+    # A scheduler's stop ends as Ctrl-C does: half-written output is removed on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _exit_on_error(lambda: app(prog_name="precimed", standalone_mode=False))
 
 
-def _exit_on_error(command: Callable[[], Any]) -> NoReturn:
+def _exit_on_error(command: Callable[[], int | None]) -> NoReturn:
     """Run a command; a user's mistake ends in one line, never in a traceback."""
     try:
-        command()
+        code = command()
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+    except _UsageError as error:
+        _fail_usage(error)
     except InputError as error:
         _fail(str(error), WRONG_INPUT)
     except PrecimedError as error:
         _fail(str(error), FAILED)
-    except KeyboardInterrupt:
-        _fail("Stopped by the user; nothing was written.", FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("Stopped by the user; no result was written.", FAILED)
     except Exception as error:  # the last resort: still one line, the traceback on request
         if os.environ.get("PRECIMED_TRACEBACK"):
             traceback.print_exc()
         _fail(
-            f"The work failed: {type(error).__name__}: {error}. PRECIMED_TRACEBACK=1 shows where.",
+            f"The work failed: {type(error).__name__}: {' '.join(str(error).split())}. "
+            "PRECIMED_TRACEBACK=1 shows where.",
             FAILED,
         )
-    sys.exit(0)
+    sys.exit(code)
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    """Say what is wrong with the command line in one line; its usage is a --help away."""
+    message = " ".join(error.format_message().split())
+    if message:  # it is empty where the help was printed instead
+        command = error.ctx.command_path if error.ctx else "precimed"
+        _fail(f"{message.rstrip('.')}. See: {command} --help", WRONG_INPUT)
+    sys.exit(WRONG_INPUT)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -257,6 +293,34 @@ def _say(line: str) -> None:
 def _must_exist(path: Path | None, option: str) -> None:
     if path is not None and not path.is_file():
         raise InputError(f"There is no file '{path}' ({option}); check the path.")
+
+
+def _check_genome(
+    vcf: Path | None, sample: str | None, reference: Path | None, genes: Path | None
+) -> None:
+    for path, option in ((vcf, "--vcf"), (reference, "--reference"), (genes, "--genes")):
+        _must_exist(path, option)
+    if vcf is None and (sample, reference, genes) != (None, None, None):
+        raise InputError("--sample, --reference and --genes belong to a VCF; name it with --vcf.")
+
+
+def _keep(output: Path, *inputs: Path | None) -> None:
+    """Refuse an output that would take the place of an input."""
+    for each in inputs:
+        if each is not None and each.exists() and output.exists() and output.samefile(each):
+            raise OutputError(f"'{output}' is an input of this command; name another output.")
+
+
+@contextmanager
+def _gone_on_failure(folder: Path) -> Iterator[Path]:
+    """Remove `folder`, and what had to be made above it, if the work fails."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield folder
+    except BaseException:
+        for each in missing[-1:]:
+            shutil.rmtree(each, ignore_errors=True)
+        raise
 
 
 def _chosen_models(names: list[str] | None) -> tuple[str | None, str | None]:
@@ -280,13 +344,13 @@ def _chosen_models(names: list[str] | None) -> tuple[str | None, str | None]:
             f"'{names[0]}' needs outlined lesions; add a segmentation model with --model, or use "
             "`precimed classify` on your own labels."
         )
-    return by_task["segmentation"], by_task.get("classification", default.classify_model)
-
-
-def _check_model(name: str) -> None:
-    from napari_precimed.models.catalogue import find
-
-    find(name)
+    segmentation, classification = by_task["segmentation"], by_task.get("classification")
+    if classification and find(classification).finding != find(segmentation).finding:
+        raise InputError(
+            f"'{classification}' classifies {find(classification).finding}, '{segmentation}' finds "
+            f"{find(segmentation).finding}; choose two that go together."
+        )
+    return segmentation, classification or default.classify_model
 
 
 class _bar:  # noqa: N801 - reads as a verb: `with _bar() as progress`

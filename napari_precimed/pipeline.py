@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_precimed.core.files import output_error
+from napari_precimed.core.files import check_writable, output_error
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.measure import measure
 from napari_precimed.core.patient import Case
 from napari_precimed.core.volume import Volume
-from napari_precimed.errors import CancelledError, InputError, PatientMismatchError
+from napari_precimed.errors import CancelledError, InputError, OutputError, PatientMismatchError
 
 if TYPE_CHECKING:
     from genomics.report import VariantReport
@@ -90,12 +90,13 @@ def find_lesions(
     lesions = measure(
         found.labels, volume, finding=finding, confidence=found.confidence, runs=(found.run,)
     )
-    if options.classify_model is None or find(options.classify_model).finding != finding:
+    classifier = _classifier(options)
+    if classifier is None:
         return lesions
     return classify(
         volume,
         lesions,
-        options.classify_model,
+        classifier,
         device=options.device,
         progress=progress,
         cancelled=cancelled,
@@ -149,7 +150,7 @@ def analyse(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Case:
-    """Do for a case all that the options ask for; the identity of the sample is checked first.
+    """Do for a case all that the options ask for; what can be refused is refused first.
 
     Parameters
     ----------
@@ -168,14 +169,52 @@ def analyse(
         If the VCF's sample is not this patient, before any computing.
     InputError, CancelledError
     """
+    mapped = False
     if options.vcf is not None:
         options, mapped = _with_sample(case, options)
+    if case.volumes:
+        check_models(case.volumes[0], options)
+    if options.vcf is not None:
         report = score_variants(options, progress=progress, cancelled=cancelled)
         case = case.attach_variants(report, mapped=mapped)
     if case.volumes and options.segment_model is not None:
         lesions = find_lesions(case.volumes[0], options, progress=progress, cancelled=cancelled)
         case = case.attach_lesions(lesions)
     return case
+
+
+def check_models(volume: Volume, options: AnalyseOptions) -> None:
+    """Refuse now what would otherwise stop the work when it comes to the models.
+
+    Raises
+    ------
+    InputError
+        If a model does not exist, is broken, does another task or is not for this scan, or the
+        device does not exist.
+    """
+    from napari_precimed.models.bundle import load_network
+    from napari_precimed.models.catalogue import find
+    from napari_precimed.models.inference import choose_engine
+
+    choose_engine(options.device)
+    for name, task in (
+        (options.segment_model, "segmentation"),
+        (_classifier(options), "classification"),
+    ):
+        if name is not None:
+            entry = find(name)
+            entry.check(task, volume.modality)
+            load_network(entry)  # kept in memory, so that it is loaded only once
+
+
+def _classifier(options: AnalyseOptions) -> str | None:
+    """The classification model, unless it is for other lesions than those to be segmented."""
+    from napari_precimed.models.catalogue import find
+
+    if options.segment_model is None or options.classify_model is None:
+        return options.classify_model
+    same = find(options.classify_model).finding == find(options.segment_model).finding
+    return options.classify_model if same else None
 
 
 def _with_sample(case: Case, options: AnalyseOptions) -> tuple[AnalyseOptions, bool]:
@@ -207,7 +246,8 @@ def write_results(case: Case, folder: str | Path) -> dict[str, Path]:
     ----------
     case : Case
     folder : path
-        Created where missing. Files of the same names in it are replaced.
+        Created where missing. The results of an earlier run in it are replaced, all of them: the
+        variants of one patient must not stay beside the report of another.
 
     Returns
     -------
@@ -238,30 +278,42 @@ def write_results(case: Case, folder: str | Path) -> dict[str, Path]:
 
 def check_output_folder(folder: str | Path) -> None:
     """Raise `OutputError` now, if results could not be written there later."""
-    with _draft_of(Path(folder)):
-        pass
+    folder = Path(folder)
+    with _draft_of(folder):
+        check_writable(folder / RESULT_FILES[0])
+        for name in RESULT_FILES:
+            if (folder / name).is_dir():
+                raise OutputError(
+                    f"'{folder / name}' is a folder, where a result is to be written; choose "
+                    "another folder."
+                )
 
 
 @contextmanager
 def _draft_of(folder: Path) -> Iterator[Path]:
-    """A draft folder inside `folder`, on the same disk; gone afterwards, as is an unused folder."""
-    made = not folder.exists()
+    """A draft folder inside `folder`, on the same disk; gone afterwards, as are unused folders."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    draft = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+        yield draft
+    except OutputError as error:
+        # The user knows the folder, not the draft in it.
+        raise OutputError(str(error).replace(str(draft), str(folder))) from error
     except OSError as error:
         raise output_error(folder, error) from error
-    try:
-        yield draft
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+        for each in missing:
+            with suppress(OSError):  # one that holds something stays
+                each.rmdir()
 
 
 def _publish(draft: Path, folder: Path) -> dict[str, Path]:
-    """Move the finished files in, each by one rename."""
-    try:
-        return {f.name: f.replace(folder / f.name) for f in sorted(draft.iterdir())}
-    except OSError as error:
-        raise output_error(folder, error) from error
+    """Move the finished files in, each by one rename; remove what an earlier run left."""
+    files = {f.name: f.replace(folder / f.name) for f in sorted(draft.iterdir())}
+    for name in set(RESULT_FILES) - set(files):
+        (folder / name).unlink(missing_ok=True)
+    return files

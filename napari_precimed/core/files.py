@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,9 +20,12 @@ _MENDS = {
     errno.EROFS: "the disk is read-only; choose a folder on another disk",
     errno.ENOENT: "the folder does not exist; create it first",
     errno.ENOTDIR: "part of the path is a file, not a folder; choose another folder",
+    errno.EEXIST: "a file of that name is there; choose another folder",
     errno.EISDIR: "a folder of that name is there; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+_PROBE_BYTES = 2**20
 
 
 @contextmanager
@@ -61,6 +65,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(OSError):  # the error on its way out says more than this one would
             partial.unlink(missing_ok=True)
     _flush_folder(target.parent)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise `OutputError` now, if a file could not be written there later.
+
+    A megabyte is written beside it and removed, since only that tells a full disk or quota.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise output_error(target, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    try:
+        with tempfile.TemporaryFile(dir=target.parent) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise output_error(target, error) from error
 
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from napari_precimed.core.files import atomic_path
+from napari_precimed.core.files import atomic_path, check_writable
 from napari_precimed.core.geometry import AxisOrder, Geometry
 from napari_precimed.core.volume import Source, Volume
 from napari_precimed.errors import GeometryError, OutputError, ReadError
@@ -116,9 +116,7 @@ def write_volume(path: Path, volume: Volume) -> None:
     The parameters and errors are those of `write_labels`; the voxel type is kept.
     """
     path = Path(path)
-    suffix = next((s for s in _WRITTEN if path.name.lower().endswith(s)), None)
-    if suffix is None:
-        raise OutputError(f"'{path.name}' names no image format; end it in {', '.join(_WRITTEN)}.")
+    suffix = _suffix_to_write(path)
     order = volume.source.axis_order if volume.source else AxisOrder()
     stored = np.ascontiguousarray(order.undo(_storable(volume.array)))
     geometry = volume.geometry.as_stored(order)
@@ -127,6 +125,19 @@ def write_volume(path: Path, volume: Volume) -> None:
             nifti.write_nifti(beside, stored, geometry)
         else:
             _write_sitk(beside, stored, geometry)
+
+
+def check_output(path: Path) -> None:
+    """Raise `OutputError` now, if `write_volume` could not write `path` later."""
+    _suffix_to_write(path)
+    check_writable(path)
+
+
+def _suffix_to_write(path: Path) -> str:
+    suffix = next((s for s in _WRITTEN if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise OutputError(f"'{path.name}' names no image format; end it in {', '.join(_WRITTEN)}.")
+    return suffix
 
 
 def _read_stored(path: Path) -> tuple[NDArray, Geometry, tuple[str, ...]]:

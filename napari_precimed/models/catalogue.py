@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from napari_precimed.errors import BundleError, ModelNotFoundError
+from napari_precimed.errors import BundleError, InputError, ModelNotFoundError
 
 ZOO = Path(__file__).parent / "zoo"
 _METADATA = Path("configs") / "metadata.json"
@@ -69,6 +69,26 @@ class ModelEntry:
     def weights(self) -> Path:
         """The weights, a plain state dict."""
         return self.folder / "models" / "model.pt"
+
+    def check(self, task: str, modality: str | None) -> None:
+        """Raise `InputError` unless this model does `task` on such scans.
+
+        Parameters
+        ----------
+        task : {"segmentation", "classification"}
+        modality : str or None
+            Of the scan; None where its file does not say.
+        """
+        if self.task != task:
+            raise InputError(
+                f"'{self.name}' is a {self.task} model; choose a {task} model "
+                "(`precimed models` lists them)."
+            )
+        if modality and modality != self.modality:
+            raise InputError(
+                f"'{self.name}' is for {self.modality}, this scan is {modality}; choose a model "
+                f"for {modality}."
+            )
 
 
 def models() -> tuple[ModelEntry, ...]:

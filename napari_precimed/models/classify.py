@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_precimed.core.lesion import Lesion, LesionSet
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
-from napari_precimed.errors import CancelledError, GeometryError, InputError
+from napari_precimed.errors import CancelledError, GeometryError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import find
 from napari_precimed.models.inference import Engine, Progress, choose_engine
@@ -57,13 +57,7 @@ def classify(
         If the model is no classifier or is for another modality.
     """
     entry = find(model)
-    if entry.task != "classification":
-        raise InputError(
-            f"'{entry.name}' is a {entry.task} model; choose a classification model "
-            "(`precimed models` lists them)."
-        )
-    if volume.modality and volume.modality != entry.modality:
-        raise InputError(f"'{entry.name}' is for {entry.modality}, this scan is {volume.modality}.")
+    entry.check("classification", volume.modality)
     if why := volume.geometry.difference(lesions.geometry):
         raise GeometryError(f"The lesions are not on the grid of the scan: {why}.")
     engine = choose_engine(device)

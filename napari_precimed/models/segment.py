@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
-from napari_precimed.errors import InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
@@ -149,16 +148,7 @@ def label_lesions(
 
 
 def _check(entry: ModelEntry, volume: Volume) -> list[str]:
-    if entry.task != "segmentation":
-        raise InputError(
-            f"'{entry.name}' is a {entry.task} model; choose a segmentation model "
-            "(`precimed models` lists them)."
-        )
-    if volume.modality and volume.modality != entry.modality:
-        raise InputError(
-            f"'{entry.name}' is for {entry.modality}, this scan is {volume.modality}; choose a "
-            f"model for {volume.modality}."
-        )
+    entry.check("segmentation", volume.modality)
     if volume.modality is None:
         return [f"The file does not say what the scan is; taken for {entry.modality}."]
     return []

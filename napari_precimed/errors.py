@@ -19,6 +19,7 @@ A message names the offending value, what was expected, and the next step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class PrecimedError(Exception):
@@ -45,7 +46,7 @@ class SeriesChoiceError(ReadError):
         (``napari_precimed.io.dicom.SeriesSummary``).
     """
 
-    def __init__(self, message: str, series: Sequence[object]) -> None:
+    def __init__(self, message: str, series: Sequence[Any]) -> None:
         super().__init__(message)
         self.series = tuple(series)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from napari_precimed.core.geometry import Geometry
 
 _HILUM_MM = (24.0, 0.0, -4.0)
-_FIRST_RADIUS_MM = 4.2
-_LAST_RADIUS_MM = 0.9
+_FIRST_RADIUS_MM = 3.0
+_LAST_RADIUS_MM = 0.8
 _NARROWING = 0.78  # per generation, near the cube root of 1/2 (Murray's law)
 _CLEARANCE_MM = 4.0
 

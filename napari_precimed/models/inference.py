@@ -84,7 +84,7 @@ def choose_engine(device: str = "auto") -> Engine:
 
 
 def _cpu_has_bfloat16() -> bool:
-    read = getattr(torch.cpu, "get_capabilities", None)  # new in torch 2.11
+    read = getattr(torch.cpu, "get_capabilities", None)  # older torch has none
     capabilities: dict[str, object] = read() if read else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -134,17 +134,22 @@ def label_lesions(
     if count == 0:
         return labels, {}
     index = np.arange(1, count + 1)
-    volume_mm3 = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * voxel_mm3
-    peak = ndimage.maximum(probability, pieces, index)
+    voxels = np.flatnonzero(pieces)  # few, so that nothing below looks at the whole scan
+    piece = pieces.ravel()[voxels]
+    volume_mm3 = np.bincount(piece, minlength=count + 1)[1:] * voxel_mm3
+    peak = np.zeros(count + 1, np.float32)
+    np.maximum.at(peak, piece, probability.ravel()[voxels])
+    peak = peak[1:]
     keep = (peak >= least_confidence) & (volume_mm3 >= least_mm3)
     if region is not None:
-        keep &= np.isin(index, np.unique(pieces[region]))
+        keep &= np.isin(index, piece[region.ravel()[voxels]])
     rank = np.argsort(-(peak * np.cbrt(volume_mm3))[keep], kind="stable")
     chosen = index[keep][rank]
     number = np.zeros(count + 1, np.int32)
     number[chosen] = np.arange(1, len(chosen) + 1)
     confidence = {n: float(peak[c - 1]) for n, c in enumerate(chosen, start=1)}
-    return number[pieces], confidence
+    labels.ravel()[voxels] = number[piece]
+    return labels, confidence
 
 
 def _check(entry: ModelEntry, volume: Volume) -> list[str]:

@@ -48,6 +48,7 @@ def write_bundle(
         metadata = json.loads(file.read_text(encoding="utf-8"))
         metadata["precimed"] |= dict(settings)
         file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+        _adopt_threshold(draft / "configs" / "inference.json", settings)
         ids = {part: sorted(names) for part, names in split.items()}
         (draft / SPLIT_FILE).write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
         state = {key: _compact(value) for key, value in network.state_dict().items()}
@@ -69,6 +70,15 @@ def seen_patients(entry: ModelEntry) -> set[str]:
         return set()
     split = json.loads(file.read_text(encoding="utf-8"))
     return {*split.get("train", ()), *split.get("validation", ())}
+
+
+def _adopt_threshold(config_file: Path, settings: Mapping[str, Any]) -> None:
+    """The threshold stands in the MONAI workflow too, for those who run the bundle with MONAI."""
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    if "threshold" in config and "threshold" in settings:
+        config["threshold"] = settings["threshold"]
+        text = json.dumps(config, indent=4, ensure_ascii=False) + "\n"
+        config_file.write_text(text, encoding="utf-8")
 
 
 def _compact(value: torch.Tensor) -> torch.Tensor:

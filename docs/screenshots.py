@@ -54,6 +54,7 @@ def take_pictures(scratch: Path) -> None:
         viewer.window.screenshot(str(IMAGES / f"{name}.png"), flash=False)
 
     def raise_tab(name: str) -> None:
+        live(0.5)  # a tab can be raised only after the docks have been laid out
         for dock in panels[name].window().findChildren(QDockWidget):
             if dock.isAncestorOf(panels[name]):
                 dock.raise_()

@@ -7,6 +7,7 @@ With ``--json`` one JSON object goes to stdout and nothing else; progress goes t
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ import typer
 from genomics.errors import CancelledError, InputError
 
 EXIT_INPUT, EXIT_FAILED = 2, 3
+_INTERRUPTED = 130
+"""What typer returns after Ctrl-C."""
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""A mistyped command line; typer does not export click's name for it."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -129,22 +134,36 @@ def _say(line: str) -> None:
 def run(command: Callable[[], Any]) -> int:
     """Run a command and turn its errors into one line and an exit code."""
     try:
-        command()
+        code = command()
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+    except _UsageError as error:
+        _say_usage(error)
+        return EXIT_INPUT
     except InputError as error:
         _say(f"genomics: {error}")
         return EXIT_INPUT
-    except (CancelledError, KeyboardInterrupt):
+    except (CancelledError, KeyboardInterrupt, typer.Abort):
         _say("genomics: cancelled; nothing was written")
         return EXIT_FAILED
     except Exception as error:
         _say(f"genomics: the work failed: {type(error).__name__}: {error}")
         return EXIT_FAILED
-    return 0
+    return code or 0
+
+
+def _say_usage(error: Any) -> None:
+    message = " ".join(error.format_message().split())
+    if message:  # it is empty where the help was printed instead
+        command = error.ctx.command_path if error.ctx else "genomics"
+        _say(f"genomics: {message.rstrip('.')}. See: {command} --help")
 
 
 def main() -> None:
     """Parse the command line, run and exit."""
-    sys.exit(run(lambda: app()))
+    # A scheduler's stop ends as Ctrl-C does: half-written output is removed on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run(lambda: app(prog_name="python -m genomics", standalone_mode=False)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from genomics.report import ScoredVariant, VariantReport
 from genomics.vcf import read_vcf
 
 SUFFIXES = (".tsv", ".vcf", ".vcf.gz")
+_PROBE_BYTES = 2**20
 _INFO_LINES = (
     '##INFO=<ID=PRECIMED_SCORE,Number=A,Type=Float,Description="Calibrated probability that the '
     'missense change is pathogenic">',
@@ -49,8 +50,16 @@ def check_output(path: Path, vcf: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder; make it first")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{folder}: not writable; choose another folder")
+    try:
+        # Only writing tells a full disk, a quota or a read-only one.
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written: {error.strerror or error}; choose another folder"
+        ) from error
 
 
 def write_report(report: VariantReport, vcf: Path, path: Path) -> None:

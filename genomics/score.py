@@ -21,7 +21,7 @@ from genomics.consequence import Consequence
 from genomics.encode import encode_missense
 from genomics.errors import CancelledError, ModelError, ReferenceGenomeError
 from genomics.lstm import Ensemble, FlankLstmConfig
-from genomics.provider import NOT_IN_REFERENCE, ConsequenceProvider, open_provider
+from genomics.provider import ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
 from genomics.variant import Genotype
@@ -162,7 +162,7 @@ def score_vcf(
         for record in watch.over(vcf)
         for allele in alleles(record, provider.build)
     ]
-    _expect_common_sequences(drafts, path)
+    _expect_common_sequences(drafts, provider, path)
     read = time.perf_counter()
     scored = _fill_scores(drafts, loaded, watch)
     run = _run_record(path, loaded, provider)
@@ -230,8 +230,17 @@ def _draft(
     return replace(draft, reason=why_not_scored(consequence))
 
 
-def _expect_common_sequences(drafts: Sequence[ScoredVariant], path: Path) -> None:
-    foreign = [each for each in drafts if (each.reason or "").startswith(NOT_IN_REFERENCE)]
+def _expect_common_sequences(
+    drafts: Sequence[ScoredVariant], provider: ConsequenceProvider, path: Path
+) -> None:
+    if provider.reference is None:
+        return
+    # By name and not by reason: a symbolic allele has a reason of its own.
+    foreign = [
+        each
+        for each in drafts
+        if each.consequence is None and provider.reference.name_of(each.variant.chrom) is None
+    ]
     if drafts and len(foreign) == len(drafts):
         named = ", ".join(dict.fromkeys(each.variant.chrom for each in foreign[:1000]))
         raise ReferenceGenomeError(

@@ -269,7 +269,7 @@ def _exit_on_error(command: Callable[[], int | None]) -> NoReturn:
             "PRECIMED_TRACEBACK=1 shows where.",
             FAILED,
         )
-    sys.exit(code)
+    sys.exit(code or 0)
 
 
 def _fail_usage(error: Any) -> NoReturn:

@@ -5,6 +5,8 @@ What is written lies on the grid of the file that the volume was read from, in i
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -196,9 +198,15 @@ def _write_sitk(path: Path, stored: NDArray, geometry: Geometry) -> None:
         # ITK does not always notice a full disk, so that what it wrote is read once more.
         whole = np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), stored)
     except RuntimeError as error:
-        raise OSError(_last_line(error)) from error
+        raise _disk_error(path, stored, _last_line(error)) from error
     if not whole:
-        raise OSError("what was written is not what was to be written; is the disk full?")
+        raise _disk_error(path, stored, "what was written is not what was to be written")
+
+
+def _disk_error(path: Path, stored: NDArray, why: str) -> OSError:
+    """ITK does not say that a disk is full; where the image may not have fitted, this does."""
+    full = shutil.disk_usage(path.parent).free < stored.nbytes
+    return OSError(errno.ENOSPC if full else errno.EIO, why)
 
 
 def _storable(array: NDArray) -> NDArray:

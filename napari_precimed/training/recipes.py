@@ -62,10 +62,10 @@ def train(name: str, request: TrainRequest, say: Say) -> Path:
     """
     recipe = _recipe(name)
     entry = find(name)
+    engine = choose_engine(request.device)
     data = recipe.read(request.data)
     split = data.split()
     say(", ".join(f"{len(names)} patients {part}" for part, names in split.items()))
-    engine = choose_engine(request.device)
     options: FitOptions = recipe.OPTIONS.on(engine.device.type)
     if request.epochs is not None:
         options = options.for_epochs(request.epochs, len(data.part("train")))
@@ -99,11 +99,12 @@ def evaluate(name: str, data: Path, device: str, say: Say) -> dict[str, Any]:
     """
     entry = find(name)
     recipe = _recipe(str(entry.settings.get("recipe", entry.name)))
+    engine = choose_engine(device)
     read = recipe.read(data)
     cases = read.without(seen_patients(entry))
     if len(cases) < len(read):
         say(f"{len(read) - len(cases)} of {len(read)} cases left out: training saw their patients")
-    figures: dict[str, Any] = recipe.evaluate(entry, cases, choose_engine(device))
+    figures: dict[str, Any] = recipe.evaluate(entry, cases, engine)
     return {"model": f"{entry.name} {entry.version}", "data": str(data), **figures}
 
 

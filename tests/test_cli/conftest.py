@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,17 +24,29 @@ from napari_precimed.io.phantom import phantom_ct, phantom_truth
 @pytest.fixture
 def run_main(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+) -> Iterator[Callable[..., Ended]]:
     """Run a real entry point; the file descriptors are read, which C++ libraries write to too."""
 
     def run(main: Callable[[], None], *arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["command", *(str(each) for each in arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return Ended(stop.value.code, *capfd.readouterr())
+        with warnings.catch_warnings(record=True) as warned:
+            _warn_as_python_does()
+            with pytest.raises(SystemExit) as stop:
+                main()
+        out, err = capfd.readouterr()
+        return Ended(stop.value.code, out, err + "".join(f"{one.message}\n" for one in warned))
 
-    return run
+    at_sigterm = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, at_sigterm)
+
+
+def _warn_as_python_does() -> None:
+    """Show a user's warnings: pytest would have taken them off stderr."""
+    warnings.resetwarnings()
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 @pytest.fixture

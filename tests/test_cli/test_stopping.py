@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from endings import tree
 
-from genomics.synthetic import SyntheticCase
-
 pty = pytest.importorskip("pty", reason="a terminal is made with pty, which Windows has not")
 
 PRECIMED = [sys.executable, "-m", "napari_precimed"]
@@ -59,15 +57,27 @@ def _stop(line: list[str], when: bytes, stop: Callable[[int, int], None]) -> tup
         pytest.param(lambda pid, terminal: os.kill(pid, signal.SIGTERM), id="sigterm"),
     ],
 )
-def test_stopped_while_it_segments(
-    tmp_path: Path, genome: SyntheticCase, stop: Callable[[int, int], None]
-) -> None:
+def test_stopped_while_it_segments(tmp_path: Path, stop: Callable[[int, int], None]) -> None:
     line = [*PRECIMED, "demo", "--no-viewer", "--out", str(tmp_path / "a" / "results")]
     code, words = _stop(line, b"segment", stop)
     assert code == 3
     assert "precimed: Stopped by the user; no result was written." in words
     assert "Traceback" not in words
     assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_scoring_is_stopped_while_it_reads(tmp_path: Path, number: signal.Signals) -> None:
+    pipe = tmp_path / "variants.vcf"
+    os.mkfifo(pipe)
+    line = [sys.executable, "-m", "genomics", "score", str(pipe), "-o", str(tmp_path / "out.tsv")]
+    program = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    with pipe.open("w"):  # opens when the program reads; it then waits for the first line
+        program.send_signal(number)
+        _, err = program.communicate(timeout=120)
+    assert program.returncode == 3
+    assert err == "genomics: cancelled; nothing was written\n"
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_reader_that_has_enough_is_no_failure_of_ours() -> None:

@@ -34,7 +34,7 @@ def main() -> None:
             low, high = figure["ci95"]
             print(
                 f"| `{model}` | {name} | {figure['value']:.3f} | {low:.3f} to {high:.3f} "
-                f"| {figure['n']} | {groups} |"
+                f"| {figure['n']} | {figure.get('patients', groups)} |"
             )
 
 

@@ -175,9 +175,7 @@ def slide(
         )  # fmt: skip
         return whole[tuple(slice(n) for n in image.shape)]
     starts = tile_starts(image.shape, tile, overlap, wanted)
-    weight = compute_importance_map(tile, mode="gaussian", sigma_scale=0.125).numpy()
-    weight = np.maximum(weight, 1e-3).astype(np.float32)
-    total, weights = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
+    blend = _Blend(image.shape, tile)
     network = on_engine(network, engine)
     done = 0
     while done < len(starts):
@@ -193,13 +191,31 @@ def slide(
             batch = max(1, batch // 2)
             _free_memory(engine)
             continue
-        for start, probability in zip(group, found[:, 0], strict=True):
-            total[_window(start, tile)] += probability * weight
-            weights[_window(start, tile)] += weight
+        blend.add(group, found[:, 0])
         done += len(group)
         if progress:
             progress("segment", done, len(starts))
-    return np.divide(total, weights, out=total, where=weights > 0)
+    return blend.mean()
+
+
+class _Blend:
+    """A Gaussian-weighted mean of overlapping tiles."""
+
+    def __init__(self, shape: tuple[int, ...], tile: tuple[int, int, int]) -> None:
+        bell = compute_importance_map(tile, mode="gaussian", sigma_scale=0.125).numpy()
+        self.bell = np.maximum(bell, 1e-3).astype(np.float32)
+        self.total = np.zeros(shape, np.float32)
+        self.weight = np.zeros(shape, np.float32)
+
+    def add(self, starts: Sequence[Sequence[int]], tiles: NDArray[np.float32]) -> None:
+        for start, tile in zip(starts, tiles, strict=True):
+            window = _window(start, self.bell.shape)
+            self.total[window] += tile * self.bell
+            self.weight[window] += self.bell
+
+    def mean(self) -> NDArray[np.float32]:
+        """0 where no tile lay; the sums are used up."""
+        return np.divide(self.total, self.weight, out=self.total, where=self.weight > 0)
 
 
 def on_engine(network: torch.nn.Module, engine: Engine) -> torch.nn.Module:

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from napari_precimed.core.files import atomic_path
 from napari_precimed.errors import CancelledError, DatasetError
 
 Batch = dict[str, torch.Tensor]
+_LAST = "last.pt"
 
 
 @dataclass(frozen=True)
@@ -101,52 +102,93 @@ def fit(
         If `resume` is set and there is nothing to resume from.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device(options.device)
-    network.to(device)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    average = copy.deepcopy(network).eval()
-    best = copy.deepcopy(average.state_dict())
-    state = FitState()
+    run = _Run(network.to(options.device), options, folder)
     if resume:
-        state, best = _restore(folder / "last.pt", network, average, optimiser)
+        run.restore()
+    state = run.state
     started, first = time.perf_counter(), state.step
-    running, counted = 0.0, 0
-    for step in range(state.step, options.steps):
+    losses: list[float] = []
+    while state.step < options.steps:
         if cancelled and cancelled():
-            raise CancelledError(f"Training stopped by the user at step {step}.")
-        torch.manual_seed(options.seed * 1_000_003 + step)
-        for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate * _schedule(step, options)
-        batch = {key: value.to(device) for key, value in make_batch(step).items()}
-        network.train()
-        optimiser.zero_grad(set_to_none=True)
-        loss = loss_of(network, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        _update_average(average, network, min(options.ema_decay, (step + 1) / (step + 10)))
-        running += float(loss.detach())
-        counted += 1
-        state.step = step + 1
+            raise CancelledError(f"Training stopped by the user at step {state.step}.")
+        losses.append(run.step(make_batch(state.step), loss_of))
         if state.step % options.validate_every and state.step != options.steps:
             continue
-        with torch.inference_mode():
-            score = validate(average)
-        state.history.append({"step": state.step, "loss": running / counted, "score": score})
-        running, counted = 0.0, 0
-        if score > state.best_score:
-            state.best_score, state.best_step = score, state.step
-            best = copy.deepcopy(average.state_dict())
-        _save(folder, state, network, average, optimiser, best)
+        run.keep(sum(losses) / len(losses), validate)
+        losses.clear()
         if progress:
             progress(_line(state, options, time.perf_counter() - started, first))
         if state.step - state.best_step >= options.patience * options.validate_every:
             break
-    network.load_state_dict(best)
+    network.load_state_dict(run.best)
     network.eval()
     return state
+
+
+class _Run:
+    """One fit under way: the network, its average, the optimiser and what they have reached."""
+
+    def __init__(self, network: torch.nn.Module, options: FitOptions, folder: Path) -> None:
+        self.network, self.options, self.folder = network, options, folder
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.average = copy.deepcopy(network).eval()
+        self.best = copy.deepcopy(self.average.state_dict())
+        self.state = FitState()
+
+    def step(
+        self, batch: Batch, loss_of: Callable[[torch.nn.Module, Batch], torch.Tensor]
+    ) -> float:
+        """Learn from one batch; the loss."""
+        step, options = self.state.step, self.options
+        torch.manual_seed(options.seed * 1_000_003 + step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = options.learning_rate * _schedule(step, options)
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = loss_of(self.network, {key: v.to(options.device) for key, v in batch.items()})
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        decay = min(options.ema_decay, (step + 1) / (step + 10))  # soon forgets the random start
+        _update_average(self.average, self.network, decay)
+        self.state.step = step + 1
+        return float(loss.detach())
+
+    def keep(self, loss: float, validate: Callable[[torch.nn.Module], float]) -> None:
+        """Validate the average, remember it if it is the best, and write all to disk."""
+        with torch.inference_mode():
+            score = validate(self.average)
+        state = self.state
+        state.history.append({"step": state.step, "loss": loss, "score": score})
+        if score > state.best_score:
+            state.best_score, state.best_step = score, state.step
+            self.best = copy.deepcopy(self.average.state_dict())
+        with atomic_path(self.folder / _LAST) as part:
+            torch.save(
+                {
+                    "state": asdict(state),
+                    "network": self.network.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "best": self.best,
+                },
+                part,
+            )
+        with atomic_path(self.folder / "history.json") as part:
+            part.write_text(json.dumps(state.history, indent=1))
+
+    def restore(self) -> None:
+        """Go on from what `keep` wrote last."""
+        file = self.folder / _LAST
+        if not file.is_file():
+            raise DatasetError(f"There is nothing to resume at '{file}'; start without --resume.")
+        saved = torch.load(file, weights_only=True)
+        self.network.load_state_dict(saved["network"])
+        self.average.load_state_dict(saved["average"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.state, self.best = FitState(**saved["state"]), saved["best"]
 
 
 def _schedule(step: int, options: FitOptions) -> float:
@@ -166,44 +208,6 @@ def _update_average(average: torch.nn.Module, network: torch.nn.Module, decay: f
             mean.lerp_(value.to(mean.dtype), 1 - decay)
         else:
             mean.copy_(value)
-
-
-def _save(
-    folder: Path,
-    state: FitState,
-    network: torch.nn.Module,
-    average: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    best: dict[str, Any],
-) -> None:
-    part = folder / "last.pt.part"
-    torch.save(
-        {
-            "state": asdict(state),
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "best": best,
-        },
-        part,
-    )
-    part.replace(folder / "last.pt")
-    (folder / "history.json").write_text(json.dumps(state.history, indent=1))
-
-
-def _restore(
-    file: Path,
-    network: torch.nn.Module,
-    average: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-) -> tuple[FitState, dict[str, Any]]:
-    if not file.is_file():
-        raise DatasetError(f"There is nothing to resume at '{file}'; start without --resume.")
-    saved = torch.load(file, weights_only=True)
-    network.load_state_dict(saved["network"])
-    average.load_state_dict(saved["average"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return FitState(**saved["state"]), saved["best"]
 
 
 def _line(state: FitState, options: FitOptions, elapsed_s: float, first_step: int) -> str:

@@ -35,11 +35,13 @@ def surface_scores(
     if not predicted.any() or not truth.any():
         return None, None
     pair = [torch.from_numpy(m[None, None].astype(np.float32)) for m in (predicted, truth)]
-    hd95 = compute_hausdorff_distance(
-        pair[0], pair[1], percentile=95, spacing=list(spacing_mm)
-    )
+    hd95 = compute_hausdorff_distance(pair[0], pair[1], percentile=95, spacing=list(spacing_mm))
     nsd = compute_surface_dice(
-        pair[0], pair[1], class_thresholds=[tolerance_mm], include_background=True, spacing=list(spacing_mm)
+        pair[0],
+        pair[1],
+        class_thresholds=[tolerance_mm],
+        include_background=True,
+        spacing=list(spacing_mm),
     )
     return float(hd95), float(nsd)
 
@@ -72,7 +74,9 @@ def expected_calibration_error(chance: ArrayLike, positive: ArrayLike, bins: int
 
 
 def metric(
-    statistic: Callable[[NDArray[np.int_]], float], patients: Sequence[str] | NDArray[np.str_], seed: int = 0
+    statistic: Callable[[NDArray[np.int_]], float],
+    patients: Sequence[str] | NDArray[np.str_],
+    seed: int = 0,
 ) -> dict[str, Any]:
     """One figure: its value, its 95 % interval and the number of cases.
 
@@ -95,7 +99,7 @@ def metric(
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     value = statistic(np.arange(len(names)))
     return {"value": round(value, 4), "ci95": [round(float(low), 4), round(float(high), 4)],
-            "n": len(names)}  # fmt: skip
+            "n": len(names), "patients": len(members)}  # fmt: skip
 
 
 def mean_metric(values: Sequence[float | None], patients: Sequence[str]) -> dict[str, Any]:

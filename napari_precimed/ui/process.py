@@ -41,7 +41,7 @@ class ComputingProcess:
     """One process that keeps torch and its models loaded; calls run one at a time."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.Queue[tuple | None] = queue.Queue()
         self._numbers = itertools.count(1)
         self._one_call = threading.Lock()

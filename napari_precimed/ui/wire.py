@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def send(stream: BinaryIO, message: Any) -> None:
+def send(stream: IO[bytes], message: Any) -> None:
     """Write one message; both ends must be the same version of this package."""
     buffers: list[pickle.PickleBuffer] = []
     body = io.BytesIO()

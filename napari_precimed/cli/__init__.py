@@ -6,29 +6,31 @@ mend it; 3 the work failed. Results go to stdout, progress to stderr.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from napari_precimed.errors import InputError, OutputError, PrecimedError
+from napari_precimed.cli.terminal import (
+    bar,
+    case_json,
+    entry_json,
+    exit_on_error,
+    print_json,
+    print_summary,
+    say,
+)
+from napari_precimed.errors import InputError, OutputError
 
-WRONG_INPUT, FAILED = 2, 3
-_INTERRUPTED = 130
-"""What typer returns after Ctrl-C."""
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""A mistyped command line; typer does not export click's name for it."""
+if TYPE_CHECKING:
+    from napari_precimed.core.patient import Case
 
 app = typer.Typer(
     name="precimed",
@@ -37,7 +39,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Image = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a DICOM folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -59,16 +60,15 @@ def demo(
     from napari_precimed.pipeline import AnalyseOptions, analyse, check_output_folder, write_results
 
     check_output_folder(out)
-    scan = f"{PHANTOM_PATH_PREFIX}ct"
-    volume = read_volume(scan)
-    with _gone_on_failure(out / "genome") as folder, _bar() as progress:
+    volume = read_volume(f"{PHANTOM_PATH_PREFIX}ct")
+    with _gone_on_failure(out / "genome") as folder, bar() as progress:
         genome = write_synthetic_case(folder, str(volume.patient_id))
         options = AnalyseOptions(vcf=genome.vcf, reference=genome.fasta, genes=genome.gff3)
         case = analyse(Case.of(volume), options, progress=progress)
         files = write_results(case, out)
-    _summary(case, files)
+    print_summary(case, files)
     if viewer:
-        _open_viewer(scan)
+        _open_viewer(case, out / "case.sqlite")
 
 
 @app.command("analyse")
@@ -109,13 +109,13 @@ def analyse_command(
     check_output_folder(out)
     options = AnalyseOptions(segment_model, classify_model, device, vcf, sample, reference, genes)
     volume = read_volume(image, series=series)
-    with _bar(quiet=as_json) as progress:
+    with bar(quiet=as_json) as progress:
         case = analyse(Case.of(volume, patient), options, progress=progress)
     files = write_results(case, out)
     if as_json:
-        _print_json(_case_json(case, files))
+        print_json(case_json(case, files))
     else:
-        _summary(case, files)
+        print_summary(case, files)
 
 
 @app.command()
@@ -138,12 +138,12 @@ def segment(
     _keep(output, image)
     check_output(output)
     volume = read_volume(image, series=series)
-    with _bar(quiet=as_json) as progress:
+    with bar(quiet=as_json) as progress:
         options = AnalyseOptions(segment_model=model, classify_model=None, device=device)
         lesions = find_lesions(volume, options, progress=progress)
     write_labels(output, lesions.labels, volume)
     if as_json:
-        _print_json({"labels": str(output), "lesions": plain(lesions.lesions),
+        print_json({"labels": str(output), "lesions": plain(lesions.lesions),
                      "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
     else:
         typer.echo(f"{len(lesions)} lesions in {output}")
@@ -172,10 +172,10 @@ def classify(
     volume = read_volume(image, series=series)
     check_models(volume, AnalyseOptions(None, model, device))
     outlined = measure(read_labels(labels, volume), volume, finding=find(model).finding)
-    with _bar(quiet=as_json) as progress:
+    with bar(quiet=as_json) as progress:
         lesions = classify_lesions(volume, outlined, model, device=device, progress=progress)
     if as_json:
-        _print_json({"lesions": plain(lesions.lesions),
+        print_json({"lesions": plain(lesions.lesions),
                      "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
         return
     for lesion in lesions:
@@ -192,7 +192,7 @@ def models(as_json: Json = False) -> None:
 
     entries = catalogue.models()
     if as_json:
-        _print_json({"models": [_entry_json(entry) for entry in entries]})
+        print_json({"models": [entry_json(entry) for entry in entries]})
         return
     for entry in entries:
         where = "" if entry.built_in else f"  ({entry.folder})"
@@ -216,7 +216,7 @@ def train(
     from napari_precimed.training.recipes import train as train_model
 
     check_output_folder(out)
-    bundle = train_model(name, TrainRequest(data, out, epochs, init, resume, device), _say)
+    bundle = train_model(name, TrainRequest(data, out, epochs, init, resume, device), say)
     typer.echo(f"The trained bundle is {bundle}")
 
 
@@ -230,9 +230,9 @@ def evaluate(
     """Measure a model on patients that its training never saw."""
     from napari_precimed.training.recipes import evaluate as evaluate_model
 
-    figures = evaluate_model(name, data, device, _say)
+    figures = evaluate_model(name, data, device, say)
     if as_json:
-        _print_json(figures)
+        print_json(figures)
         return
     typer.echo(f"{figures['model']} on {figures['n']['patients']} patients it never saw:")
     for metric, figure in figures["metrics"].items():
@@ -244,50 +244,7 @@ def main() -> None:
     """Entry point of `precimed`."""
     # A scheduler's stop ends as Ctrl-C does: half-written output is removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _exit_on_error(lambda: app(prog_name="precimed", standalone_mode=False))
-
-
-def _exit_on_error(command: Callable[[], int | None]) -> NoReturn:
-    """Run a command; a user's mistake ends in one line, never in a traceback."""
-    try:
-        code = command()
-        if code == _INTERRUPTED:
-            raise KeyboardInterrupt
-    except _UsageError as error:
-        _fail_usage(error)
-    except InputError as error:
-        _fail(str(error), WRONG_INPUT)
-    except PrecimedError as error:
-        _fail(str(error), FAILED)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("Stopped by the user; no result was written.", FAILED)
-    except Exception as error:  # the last resort: still one line, the traceback on request
-        if os.environ.get("PRECIMED_TRACEBACK"):
-            traceback.print_exc()
-        _fail(
-            f"The work failed: {type(error).__name__}: {' '.join(str(error).split())}. "
-            "PRECIMED_TRACEBACK=1 shows where.",
-            FAILED,
-        )
-    sys.exit(code or 0)
-
-
-def _fail_usage(error: Any) -> NoReturn:
-    """Say what is wrong with the command line in one line; its usage is a --help away."""
-    message = " ".join(error.format_message().split())
-    if message:  # it is empty where the help was printed instead
-        command = error.ctx.command_path if error.ctx else "precimed"
-        _fail(f"{message.rstrip('.')}. See: {command} --help", WRONG_INPUT)
-    sys.exit(WRONG_INPUT)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _err.print(f"precimed: {message}", markup=False)
-    sys.exit(code)
-
-
-def _say(line: str) -> None:
-    _err.print(line, markup=False)
+    exit_on_error(lambda: app(prog_name="precimed", standalone_mode=False))
 
 
 def _must_exist(path: Path | None, option: str) -> None:
@@ -353,94 +310,19 @@ def _chosen_models(names: list[str] | None) -> tuple[str | None, str | None]:
     return segmentation, classification or default.classify_model
 
 
-class _bar:  # noqa: N801 - reads as a verb: `with _bar() as progress`
-    """A progress bar per stage on stderr."""
+def _open_viewer(case: Case, database: Path) -> None:
+    """Open napari on a case, in a process of its own, where there is a screen."""
+    from napari_precimed.store import CaseStore
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description:10}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total}"),
-            TimeRemainingColumn(),
-            console=_err,
-            disable=quiet or not _err.is_terminal,
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> Callable[[str, int, int | None], None]:
-        self._progress.start()
-        return self._report
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def _report(self, stage: str, done: int, total: int | None) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def _entry_json(entry: Any) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "version": entry.version,
-        "task": entry.task,
-        "modality": entry.modality,
-        "description": entry.description,
-        "license": entry.license,
-        "built_in": entry.built_in,
-        "folder": str(entry.folder),
-    }
-
-
-def _case_json(case: Any, files: dict[str, Path]) -> dict[str, Any]:
-    from napari_precimed.export.table import plain, run_json
-
-    lesions = case.lesions_of(case.volumes[0]) if case.volumes else None
-    return {
-        "patient": case.patient.id,
-        "files": {name: str(path) for name, path in files.items()},
-        "lesions": plain(lesions.lesions) if lesions else [],
-        "variants": dict(case.variants.ledger) if case.variants else None,
-        "run": run_json(case),
-    }
-
-
-def _summary(case: Any, files: dict[str, Path]) -> None:
-    typer.echo(f"Patient {case.patient.id or 'without an id'}")
-    for lesions in case.lesion_sets:
-        typer.echo(f"{len(lesions)} lesions")
-        for lesion in lesions.lesions[:10]:
-            typer.echo(f"  {_lesion_line(lesion)}")
-        if len(lesions) > 10:
-            typer.echo(f"  … {len(lesions) - 10} more in lesions.csv")
-    if case.variants is not None:
-        ledger = ", ".join(f"{k} {v}" for k, v in case.variants.ledger.items() if type(v) is int)
-        typer.echo(f"Variants of sample {case.variants.sample_id}: {ledger}")
-    typer.echo(f"The report is {files['report.html'].resolve()}")
-
-
-def _lesion_line(lesion: Any) -> str:
-    axes = "one voxel"
-    if lesion.long_axis_mm is not None and lesion.short_axis_mm is not None:
-        axes = f"{lesion.long_axis_mm:.1f} × {lesion.short_axis_mm:.1f} mm"
-    chances = ", ".join(f"{k} {v:.2f}" for k, v in (lesion.probabilities or {}).items())
-    return f"{lesion.label}: {lesion.finding}, {lesion.volume_mm3:.0f} mm³, {axes}; {chances}"
-
-
-def _open_viewer(scan: str) -> None:
-    """Open napari on the demo's patient, in a process of its own, where there is a screen."""
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        typer.echo("No screen here; open the patient later with: napari, File > Open Sample")
+        typer.echo("There is no screen here, so the viewer stays closed.")
         return
-    subprocess.Popen([sys.executable, "-m", "napari_precimed.ui", scan])
-
-
-if __name__ == "__main__":
-    main()
+    url = f"sqlite:///{database.resolve()}"
+    with closing(CaseStore(url)) as store:
+        store.save(case)
+    subprocess.Popen(
+        [sys.executable, "-m", "napari_precimed.ui", "--case", case.id],
+        env={**os.environ, "PRECIMED_DATABASE": url},
+    )

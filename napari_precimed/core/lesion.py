@@ -83,6 +83,8 @@ class LesionSet:
         Segmentation, measurement, classification, in the order they ran.
     series_uid : str or None
         The series that was segmented.
+    source_path : str or None
+        The file or folder that it was read from.
     """
 
     labels: NDArray
@@ -90,12 +92,18 @@ class LesionSet:
     lesions: tuple[Lesion, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     series_uid: str | None = None
+    source_path: str | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.geometry.shape:
             raise GeometryError(
                 f"Labels of shape {self.labels.shape} do not fit a grid of {self.geometry.shape}."
             )
+
+    @property
+    def scan_key(self) -> str | None:
+        """The `Volume.scan_key` of the scan that they were found in."""
+        return self.series_uid or self.source_path or None
 
     def __len__(self) -> int:
         return len(self.lesions)

@@ -98,7 +98,14 @@ def measure(
         timings_s={"measure": round(time.perf_counter() - started, 3)},
         warnings=tuple(warnings),
     )
-    return LesionSet(labels, volume.geometry, tuple(lesions), (*runs, record), volume.series_uid)
+    return LesionSet(
+        labels,
+        volume.geometry,
+        tuple(lesions),
+        (*runs, record),
+        volume.series_uid,
+        volume.source.path if volume.source else None,
+    )
 
 
 def acquisition_axis(volume: Volume) -> int:

@@ -60,7 +60,7 @@ class Case:
     patient : Patient
     volumes : tuple of Volume
     lesion_sets : tuple of LesionSet
-        At most one per volume, matched by `series_uid` and grid.
+        At most one per volume, matched by `scan_key` and grid.
     variants : VariantReport or None
     sample_link : SampleLink or None
         Set exactly when `variants` is.
@@ -129,7 +129,7 @@ class Case:
         others = tuple(
             s
             for s in self.lesion_sets
-            if s.series_uid != lesions.series_uid or not s.geometry.matches(lesions.geometry)
+            if s.scan_key != lesions.scan_key or not s.geometry.matches(lesions.geometry)
         )
         return replace(self, lesion_sets=(*others, lesions))
 
@@ -158,8 +158,6 @@ class Case:
     def lesions_of(self, volume: Volume) -> LesionSet | None:
         """The lesions found in this volume, or None."""
         for lesions in self.lesion_sets:
-            if lesions.series_uid == volume.series_uid and volume.geometry.matches(
-                lesions.geometry
-            ):
+            if lesions.scan_key == volume.scan_key and volume.geometry.matches(lesions.geometry):
                 return lesions
         return None

@@ -78,6 +78,14 @@ class Volume:
         return replace(self, array=np.asarray(array))
 
     @property
+    def scan_key(self) -> str | None:
+        """What tells this scan from others of the patient: its series, else its file.
+
+        None for voxels that came from neither. Scans without series UIDs may share one grid.
+        """
+        return self.series_uid or (self.source.path if self.source else None) or None
+
+    @property
     def intensity_unit(self) -> str | None:
         """The unit of the grey values, where the modality fixes one."""
         return "HU" if self.modality == "CT" else None

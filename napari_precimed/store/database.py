@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import platformdirs
-from sqlalchemy import Engine, create_engine, event, inspect, select
+from sqlalchemy import Engine, create_engine, event, inspect, select, update
+from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from napari_precimed.errors import StoreError
-from napari_precimed.store.tables import SCHEMA_VERSION, Base, SchemaVersion
+from napari_precimed.store.tables import SCHEMA_VERSION, UPGRADES, Base, SchemaVersion
 
 URL_VARIABLE = "PRECIMED_DATABASE"
 BUSY_TIMEOUT_S = 10
@@ -88,7 +89,7 @@ def transaction(engine: Engine, *, writing: bool) -> Iterator[Session]:
 
 
 def prepare_tables(engine: Engine) -> None:
-    """Make the tables where there are none.
+    """Make the tables where there are none, and bring those of an earlier release up to date.
 
     Raises
     ------
@@ -100,6 +101,11 @@ def prepare_tables(engine: Engine) -> None:
             Base.metadata.create_all(session.connection())
             session.add(SchemaVersion(version=SCHEMA_VERSION))
         found = session.scalars(select(SchemaVersion.version)).first()
+        for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
+            for statement in UPGRADES[version]:
+                session.execute(sql(statement))
+            session.execute(update(SchemaVersion).values(version=version + 1))
+            found = version + 1
     if found != SCHEMA_VERSION:
         raise StoreError(
             f"{shown(engine.url)} has tables of version {found}, this release reads version "

@@ -107,6 +107,7 @@ def lesion_set_row(lesions: LesionSet, position: int) -> LesionSetRow:
     return LesionSetRow(
         position=position,
         series_uid=lesions.series_uid,
+        source_path=_lasting_path(lesions.source_path) if lesions.source_path else None,
         shape_zyx=list(lesions.geometry.shape),
         affine=lesions.geometry.affine.tolist(),
         block_start_zyx=start,
@@ -135,6 +136,7 @@ def lesion_set_of(row: LesionSetRow) -> LesionSet:
         tuple(_lesion_of(lesion) for lesion in row.lesions),
         tuple(RunRecord.from_dict(run) for run in row.runs),
         row.series_uid,
+        row.source_path,
     )
 
 

@@ -7,8 +7,19 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Grows when the tables change; a database of a newer version is refused, not guessed at."""
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE precimed_lesion_set ADD COLUMN source_path TEXT",
+        # Which of several scans a set was found in was not kept; of one there is no doubt.
+        "UPDATE precimed_lesion_set SET source_path = ("
+        "SELECT CASE WHEN count(*) = 1 THEN min(v.path) END FROM precimed_volume v "
+        "WHERE v.case_id = precimed_lesion_set.case_id)",
+    ),
+}
+"""By version: the statements that make its tables those of the next."""
 
 _JSON = JSON(none_as_null=True)
 
@@ -73,6 +84,7 @@ class LesionSetRow(Base):
     )
     position: Mapped[int]
     series_uid: Mapped[str | None] = mapped_column(Text)
+    source_path: Mapped[str | None] = mapped_column(Text)
     shape_zyx: Mapped[list[int]] = mapped_column(_JSON)
     affine: Mapped[list[list[float]]] = mapped_column(_JSON)
     block_start_zyx: Mapped[list[int]] = mapped_column(_JSON)

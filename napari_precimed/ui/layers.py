@@ -172,11 +172,8 @@ def same_scan(a: Volume, b: Volume) -> bool:
     """Whether two volumes are the same series, perhaps read twice."""
     if a is b:
         return True
-    if not a.geometry.matches(b.geometry):
-        return False
-    if a.series_uid or b.series_uid:
-        return a.series_uid == b.series_uid
-    return bool(a.source and b.source and a.source.path == b.source.path)
+    known = a.scan_key is not None
+    return known and a.scan_key == b.scan_key and a.geometry.matches(b.geometry)
 
 
 def volume_name(volume: Volume) -> str:

@@ -50,7 +50,9 @@ def scan(tmp_path: Path, chest: tuple[bytes, LesionSet]) -> Path:
 @pytest.fixture
 def case(scan: Path, chest: tuple[bytes, LesionSet]) -> Case:
     volume = read_volume(scan)
-    lesions = replace(chest[1], geometry=volume.geometry, series_uid=volume.series_uid)
+    lesions = replace(
+        chest[1], geometry=volume.geometry, series_uid=None, source_path=volume.source.path
+    )
     held = Case(Patient("P-01", "Ødegård 山田", "F", "19610204"), notes={"reader": "AB"})
     held = held.attach_volume(volume).attach_lesions(lesions)
     return held.attach_variants(nine_variants())

@@ -13,6 +13,7 @@ import SimpleITK
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.patient import Case, Patient
 from napari_precimed.errors import StoreError
+from napari_precimed.io import read_volume
 from napari_precimed.store import CaseStore
 
 
@@ -140,6 +141,16 @@ def test_two_patients_do_not_mix(store, case: Case) -> None:
     (other,) = (each.id for each in store.summaries() if each.patient_id == "P-02")
     assert store.load(other).lesion_sets == ()
     assert store.load(other).variants is None
+
+
+def test_lesions_stay_with_their_scan_among_several_on_one_grid(store, case: Case, scan) -> None:
+    other = scan.with_name("second.nii")
+    other.write_bytes(scan.read_bytes())
+    both = replace(case, volumes=(read_volume(other), *case.volumes))
+    store.save(both)
+    second, first = store.load(case.id).volumes
+    assert store.load(case.id).lesions_of(second) is None
+    assert len(store.load(case.id).lesions_of(first)) == 3
 
 
 def test_a_scan_that_is_gone_is_missed_aloud_and_not_forgotten(store, case: Case, scan) -> None:

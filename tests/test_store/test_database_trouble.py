@@ -80,6 +80,19 @@ def test_a_newer_schema_is_refused(store, url: str, case: Case) -> None:
         CaseStore(url)
 
 
+def test_the_tables_of_an_earlier_release_are_brought_up_to_date(
+    store, url: str, case: Case
+) -> None:
+    store.save(case)
+    store.close()
+    with sqlite3.connect(_database(url)) as connection:
+        connection.execute("alter table precimed_lesion_set drop column source_path")
+        connection.execute("update precimed_schema set version = 1")
+    back = CaseStore(url).load(case.id)
+    assert len(back.lesions_of(back.volumes[0])) == 3
+    CaseStore(url).save(back)
+
+
 def test_a_locked_database_is_named_with_the_mend(store, url: str, case: Case) -> None:
     other = sqlite3.connect(_database(url), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

@@ -236,8 +236,12 @@ def evaluate(
         return
     typer.echo(f"{figures['model']} on {figures['n']['patients']} patients it never saw:")
     for metric, figure in figures["metrics"].items():
-        low, high = figure["ci95"]
-        typer.echo(f"  {metric:32} {figure['value']:.3f}  [{low:.3f}, {high:.3f}]  n={figure['n']}")
+        value, low, high = (_decimals(v) for v in (figure["value"], *figure["ci95"]))
+        typer.echo(f"  {metric:32} {value}  [{low}, {high}]  n={figure['n']}")
+
+
+def _decimals(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def main() -> None:
@@ -281,7 +285,7 @@ def _gone_on_failure(folder: Path) -> Iterator[Path]:
 
 
 def _chosen_models(names: list[str] | None) -> tuple[str | None, str | None]:
-    """The segmentation and the classification model among those named."""
+    """The segmentation and the classification model among those named; by default, one of each."""
     from napari_precimed.models.catalogue import find
     from napari_precimed.pipeline import AnalyseOptions
 
@@ -307,7 +311,7 @@ def _chosen_models(names: list[str] | None) -> tuple[str | None, str | None]:
             f"'{classification}' classifies {find(classification).finding}, '{segmentation}' finds "
             f"{find(segmentation).finding}; choose two that go together."
         )
-    return segmentation, classification or default.classify_model
+    return segmentation, classification
 
 
 def _open_viewer(case: Case, database: Path) -> None:

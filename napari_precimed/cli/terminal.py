@@ -134,6 +134,8 @@ def print_summary(case: Any, files: dict[str, Path]) -> None:
     typer.echo(f"Patient {case.patient.id or 'without an id'}")
     for lesions in case.lesion_sets:
         typer.echo(f"{len(lesions)} lesions")
+        for warning in dict.fromkeys(w for run in lesions.runs for w in run.warnings):
+            typer.echo(f"  Note: {warning}")
         for lesion in lesions.lesions[:10]:
             typer.echo(f"  {_lesion_line(lesion)}")
         if len(lesions) > 10:

@@ -2,19 +2,24 @@
 
 A bundle's config can name any Python object, and its expressions are Python code. A bundle that
 did not come with this package may therefore name only classes of `monai`, `torch.nn` and
-`torch.optim`; anything else is refused, with what it wanted, unless the caller trusts it.
+`torch.optim`, and put parts together by calling one of those on them, as in
+``$torch.nn.Sequential(@first, @second)``; anything else is refused, with what it wanted, unless the
+caller trusts it.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle import ComponentLocator, ConfigParser
 
 from napari_precimed.core.run import sha256_of
 from napari_precimed.errors import BundleError
@@ -22,6 +27,8 @@ from napari_precimed.models.catalogue import ModelEntry
 
 _ALLOWED = ("monai.", "torch.nn.", "torch.optim.")
 _NETWORK = "network_def"
+_REFERENCE = re.compile(r"@\w+(?:::\w+)*")
+_DOTTED = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")
 
 
 def load_network(entry: ModelEntry, *, trust: bool = False) -> torch.nn.Module:
@@ -79,16 +86,45 @@ def refuse_code(config: Any, folder: Path) -> None:
     for value in _reachable(config, config.get(_NETWORK), set()):
         if isinstance(value, dict) and "_target_" in value:
             target = str(value["_target_"])
-            if "." in target and not target.startswith(_ALLOWED):
+            if not _is_allowed_class(target):
                 raise BundleError(
                     f"The bundle '{folder.name}' wants '{target}'; only classes of monai, torch.nn "
                     "and torch.optim are allowed. If you know where it comes from: --trust."
                 )
-        if isinstance(value, str) and value.startswith("$"):
+        if isinstance(value, str) and value.startswith("$") and not _only_composes(value[1:]):
             raise BundleError(
                 f"The bundle '{folder.name}' wants to run '{value[1:]}'. If you know where it "
                 "comes from: --trust."
             )
+
+
+def _only_composes(expression: str) -> bool:
+    """Whether it is one call of an allowed class on references, and nothing else."""
+    try:
+        tree = ast.parse(_REFERENCE.sub("reference", expression), mode="eval").body
+    except SyntaxError:
+        return False
+    return (
+        isinstance(tree, ast.Call)
+        and not tree.keywords
+        and all(isinstance(part, ast.Name) and part.id == "reference" for part in tree.args)
+        and _is_allowed_class(ast.unparse(tree.func))
+    )
+
+
+def _is_allowed_class(name: str) -> bool:
+    """Whether a target is a class of the allowed packages: not a function, which could do anything.
+
+    MONAI lets a bundle leave out the module of its own classes and functions.
+    """
+    if name.isidentifier():
+        modules = ComponentLocator().get_component_module_name(name)
+        name = f"{modules[0] if isinstance(modules, list) else modules}.{name}"
+    return (
+        _DOTTED.fullmatch(name) is not None
+        and name.startswith(_ALLOWED)
+        and isinstance(locate(name), type)
+    )
 
 
 def _reachable(config: dict[str, Any], value: Any, seen: set[str]) -> Iterator[Any]:
@@ -100,11 +136,12 @@ def _reachable(config: dict[str, Any], value: Any, seen: set[str]) -> Iterator[A
     elif isinstance(value, list):
         for inner in value:
             yield from _reachable(config, inner, seen)
-    elif isinstance(value, str) and value.startswith("@"):
-        key = value[1:].split("::")[0]
-        if key not in seen:
-            seen.add(key)
-            yield from _reachable(config, config.get(key), seen)
+    elif isinstance(value, str):
+        for reference in _REFERENCE.findall(value):
+            key = reference[1:].split("::")[0]
+            if key not in seen:
+                seen.add(key)
+                yield from _reachable(config, config.get(key), seen)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
+from napari_precimed.errors import InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
@@ -62,7 +63,8 @@ def segment(
     ------
     ModelNotFoundError, BundleError
     InputError
-        If the model is not for this modality, or is no segmentation model.
+        If the model is not for this modality, or is no segmentation model, or if it searches the
+        lungs and a scan of unknown modality shows none.
     CancelledError
     """
     entry = find(model)
@@ -165,7 +167,12 @@ def _search_region(entry: ModelEntry, volume: Volume) -> tuple[NDArray[np.bool_]
     region = lung_mask(volume.array, volume.geometry.spacing_mm)
     if region.any():
         return region, []
-    return None, ["No lungs were found in this scan, so all of it was searched."]
+    if volume.modality is None:
+        raise InputError(
+            f"No lungs were found in this scan, and its file does not say that it is a CT; "
+            f"'{entry.name}' needs a chest CT in Hounsfield units."
+        )
+    return region, ["No lungs were found in this scan, so no part of it was searched."]
 
 
 def _probability(
@@ -178,6 +185,8 @@ def _probability(
     cancelled: Callable[[], bool] | None,
 ) -> NDArray[np.float32]:
     """Probability on the volume's grid; only the region's surroundings are computed."""
+    if region is not None and not region.any():
+        return np.zeros(volume.array.shape, np.float32)
     box = _bounding_box(region, volume.array.shape)
     image = np.clip(volume.array[box], *HU_RANGE).astype(np.float32)
     z, y, x = entry.settings["tile"]

@@ -157,7 +157,9 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
             "hd95_mm": mean_metric([hd95 for hd95, _ in surfaces], patients),
             "lesion_sensitivity": mean_metric(found, patients),
         },
-        "subgroups": subgroups("dice", dices, patients, _groups(nodules)),
+        "subgroups": subgroups(
+            "dice", lambda k: float(np.mean(np.array(dices)[k])), patients, size_groups(nodules)
+        ),
         "run": RunRecord(
             task="evaluate",
             model=f"{entry.name} {entry.version}",
@@ -169,7 +171,8 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
     }
 
 
-def _groups(nodules: Sequence[Nodule]) -> dict[str, NDArray[np.bool_]]:
+def size_groups(nodules: Sequence[Nodule]) -> dict[str, NDArray[np.bool_]]:
+    """Nodules by diameter and by slice spacing, each an array of bool."""
     size = np.array([n.diameter_mm for n in nodules])
     slice_mm = np.array([n.spacing_mm[0] for n in nodules])
     return {

@@ -25,7 +25,14 @@ from napari_precimed.models.inference import Engine, choose_engine
 from napari_precimed.models.preprocess import nodule_patch, resample_around
 from napari_precimed.training.fit import Batch, FitOptions
 from napari_precimed.training.lidc import LidcNodules, Nodule, read_lidc
-from napari_precimed.training.scores import auprc, auroc, expected_calibration_error, metric
+from napari_precimed.training.lung_nodule import size_groups
+from napari_precimed.training.scores import (
+    auprc,
+    auroc,
+    expected_calibration_error,
+    metric,
+    subgroups,
+)
 
 ATTRIBUTES = ("subtlety", "calcification", "margin", "lobulation", "spiculation", "texture")
 _HIGHEST = {"calcification": 6}  # the other scales end at 5
@@ -194,10 +201,12 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
         metrics[f"auroc_{name}_volume_only"] = metric(_ranked(auroc, v, y), who)
     metrics["auprc"] = metric(_ranked(auprc, c, y), who)
     metrics["ece"] = metric(_ranked(expected_calibration_error, c, y), who)
+    metrics["coverage"] = metric(lambda index: 1.0, patients)  # it never abstains
+    groups = size_groups([nodules[int(k)] for k in np.flatnonzero(chosen)])
     return {
         "n": {"patients": len(set(patients)), "cases": len(nodules)},
         "metrics": metrics,
-        "subgroups": [],
+        "subgroups": subgroups("auroc_loose", _ranked(auroc, c, y), list(who), groups),
         "run": RunRecord(
             task="evaluate",
             model=f"{entry.name} {entry.version}",

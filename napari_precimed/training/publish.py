@@ -12,9 +12,13 @@ from typing import Any
 import torch
 
 from napari_precimed.core.files import output_error
+from napari_precimed.errors import BundleError
 from napari_precimed.models.catalogue import ModelEntry
 
 SPLIT_FILE = Path("configs") / "split.json"
+INIT_PART = "seen by --init"
+"""Part of a split: patients that the bundle trained on from which this training started."""
+_SEEN = ("train", "validation", INIT_PART)
 
 
 def write_bundle(
@@ -64,12 +68,23 @@ def write_bundle(
 
 
 def seen_patients(entry: ModelEntry) -> set[str]:
-    """The patients that training or validation of a bundle saw; empty where it does not say."""
+    """The patients that training or validation of a bundle saw, those of its `--init` included.
+
+    Raises
+    ------
+    BundleError
+        If the bundle does not say: an evaluation could then count its training patients as unseen.
+    """
     file = entry.folder / SPLIT_FILE
-    if not file.is_file():
-        return set()
-    split = json.loads(file.read_text(encoding="utf-8"))
-    return {*split.get("train", ()), *split.get("validation", ())}
+    try:
+        split = json.loads(file.read_text(encoding="utf-8"))
+        return {str(name) for part in _SEEN for name in split.get(part, ())}
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"'{entry.name}' does not say which patients its training saw ({file} cannot be "
+            "read), so no patient can be called unseen. Restore the file; for a model that saw "
+            "none of these patients, it may hold an empty list of each part."
+        ) from error
 
 
 def _adopt_threshold(config_file: Path, settings: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from napari_precimed.models.catalogue import find
 from napari_precimed.models.inference import choose_engine
 from napari_precimed.training import lung_nodule, lung_nodule_malignancy
 from napari_precimed.training.fit import FitOptions, fit
-from napari_precimed.training.publish import seen_patients, write_bundle
+from napari_precimed.training.publish import INIT_PART, seen_patients, write_bundle
 
 RECIPES: dict[str, ModuleType] = {
     "lung-nodule": lung_nodule,
@@ -74,6 +74,7 @@ def train(name: str, request: TrainRequest, say: Say) -> Path:
     if request.init is None:
         recipe.start(network)
     else:
+        split[INIT_PART] = sorted(seen_patients(find(request.init)))
         _take_weights(network, request.init, say)
     fit(
         network,

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 _RESAMPLES = 1000
+_NOTHING = {"value": None, "ci95": [None, None], "n": 0, "patients": 0}
 LEAST_PATIENTS = 10
 """A subgroup of fewer patients says "insufficient evidence" instead of a number."""
 
@@ -87,6 +88,8 @@ def metric(
     patients : sequence of str
         The patient of each case; whole patients are drawn, since cases of one are alike.
     """
+    if not len(patients):
+        return dict(_NOTHING)
     names = np.asarray(patients)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
     rng = np.random.default_rng(seed)
@@ -96,41 +99,60 @@ def metric(
         )
         for _ in range(_RESAMPLES)
     ]
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    drawn = np.array(draws)[np.isfinite(draws)]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
     value = statistic(np.arange(len(names)))
-    return {"value": round(value, 4), "ci95": [round(float(low), 4), round(float(high), 4)],
-            "n": len(names), "patients": len(members)}  # fmt: skip
+    return {
+        "value": _known(value),
+        "ci95": [_known(low), _known(high)],
+        "n": len(names),
+        "patients": len(members),
+    }
+
+
+def _known(value: float) -> float | None:
+    """JSON has no nan; what could not be computed is null."""
+    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def mean_metric(values: Sequence[float | None], patients: Sequence[str]) -> dict[str, Any]:
     """The mean of what is known, as `metric` gives it; `n` counts the known."""
     known = [k for k, value in enumerate(values) if value is not None]
+    if not known:
+        return dict(_NOTHING)
     array = np.array([values[k] for k in known], float)
     return metric(lambda index: float(array[index].mean()), [patients[k] for k in known])
 
 
 def subgroups(
-    name: str, values: Sequence[float], patients: Sequence[str], groups: Mapping[str, ArrayLike]
+    name: str,
+    statistic: Callable[[NDArray[np.int_]], float],
+    patients: Sequence[str],
+    groups: Mapping[str, ArrayLike],
 ) -> list[dict[str, Any]]:
-    """The mean of `values` in each group, or why it is not given.
+    """A statistic in each group, or why it is not given.
 
     Parameters
     ----------
     name : str
         Of the metric.
+    statistic : callable
+        Case indices -> value, as for `metric`.
     groups : mapping of str to array_like of bool
         Description -> which cases.
     """
     rows = []
     for description, chosen in groups.items():
-        index = np.flatnonzero(np.asarray(chosen)).tolist()
-        names = [patients[k] for k in index]
-        row: dict[str, Any] = {
-            "group": description, "metric": name, "n": len(index), "patients": len(set(names)),
-        }  # fmt: skip
-        if len(set(names)) < LEAST_PATIENTS:
-            row["note"] = "insufficient evidence"
-        else:
-            row |= mean_metric([values[k] for k in index], names)
-        rows.append(row)
+        index = np.flatnonzero(np.asarray(chosen))
+        figure = metric(_within(statistic, index), [patients[int(k)] for k in index])
+        if figure["patients"] < LEAST_PATIENTS:
+            figure = {key: figure[key] for key in ("n", "patients")}
+            figure["note"] = "insufficient evidence"
+        rows.append({"group": description, "metric": name, **figure})
     return rows
+
+
+def _within(
+    statistic: Callable[[NDArray[np.int_]], float], index: NDArray[np.int_]
+) -> Callable[[NDArray[np.int_]], float]:
+    return lambda k: statistic(index[k])

@@ -33,10 +33,16 @@ def _read_until(terminal: int, wanted: bytes, timeout_s: float = 240) -> bytes:
     return shown
 
 
+def _heed_ctrl_c() -> None:
+    """Undo what a shell does to the jobs it starts in the background, the test run among them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _stop(line: list[str], when: bytes, stop: Callable[[int, int], None]) -> tuple[int, str]:
     """Run a program on a terminal, stop it when it shows `when`; exit code and last words."""
     pid, terminal = pty.fork()
     if pid == 0:
+        _heed_ctrl_c()
         os.execv(line[0], line)
     try:
         shown = _read_until(terminal, when)
@@ -71,7 +77,7 @@ def test_scoring_is_stopped_while_it_reads(tmp_path: Path, number: signal.Signal
     pipe = tmp_path / "variants.vcf"
     os.mkfifo(pipe)
     line = [sys.executable, "-m", "genomics", "score", str(pipe), "-o", str(tmp_path / "out.tsv")]
-    program = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    program = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c)
     with pipe.open("w"):  # opens when the program reads; it then waits for the first line
         program.send_signal(number)
         _, err = program.communicate(timeout=120)

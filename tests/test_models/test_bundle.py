@@ -78,12 +78,35 @@ def test_an_unknown_name_lists_what_there_is():
         ("$print('hello')", "print"),
         ({**UNET, "act": {"_target_": "subprocess.Popen", "args": ["true"]}}, "subprocess.Popen"),
         ("@hidden", "eval"),
+        ({"_target_": "monai.apps.utils.download_url", "url": "x"}, "download_url"),
+        ({"_target_": "download_url", "url": "x"}, "download_url"),
+        ({"_target_": "nowhere"}, "nowhere"),
+        ("$torch.nn.Sequential(@hidden)", "eval"),
+        ("$torch.nn.Sequential(__import__('os'))", "__import__"),
+        ("$torch.nn.Sequential(@part).apply(print)", "apply"),
+        ("$torch.hub.load(@part)", "hub"),
+        ("$torch.nn.Module.__subclasses__()[0](@part)", "subclasses"),
     ],
 )
 def test_a_bundle_from_outside_that_wants_code_is_refused_by_name(foreign, network, named):
     write_config(foreign, {"network_def": network, "hidden": "$eval('1')"})
     with pytest.raises(BundleError, match=named):
         load_network(catalogue.find("tiny"))
+
+
+def test_a_bundle_from_outside_may_put_allowed_parts_together(foreign: Path):
+    part = {"_target_": "torch.nn.Identity"}
+    write_config(foreign, {"network_def": "$torch.nn.Sequential(@part, @unet)", "part": part,
+                           "unet": UNET})  # fmt: skip
+    network = build_network(foreign, trusted=False)
+    assert network(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 1, 8, 8, 8)
+
+
+def test_imports_of_a_bundle_from_outside_are_not_run(foreign: Path, tmp_path: Path):
+    harm = f"$__import__('pathlib').Path({str(tmp_path / 'harm')!r}).touch()"
+    write_config(foreign, {"network_def": UNET, "imports": [harm], "initialize": [harm]})
+    build_network(foreign, trusted=False)
+    assert not (tmp_path / "harm").exists()
 
 
 def test_a_trusted_bundle_may_use_expressions(foreign: Path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_precimed.core.geometry import Geometry
 from napari_precimed.core.measure import measure
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import GeometryError, InputError
@@ -101,6 +102,22 @@ def test_the_shipped_models_outline_and_class_the_phantoms_nodule(chest_part):
 def test_a_ct_model_refuses_an_mr():
     with pytest.raises(InputError, match="'lung-nodule' is for CT, this scan is MR"):
         segment(phantom_mr())
+
+
+def test_a_ct_without_lungs_has_no_lesions_and_says_why():
+    geometry = Geometry.from_parts((20, 100, 100), (2, 1, 1))
+    rng = np.random.default_rng(0)
+    head = Volume(rng.normal(40, 20, geometry.shape).astype(np.int16), geometry, modality="CT")
+    found = segment(head)
+    assert found.labels.max() == 0
+    assert "No lungs were found" in found.run.warnings[0]
+
+
+def test_a_scan_of_unknown_kind_without_lungs_is_refused():
+    """A brain MR from NIfTI names no modality; it must not come back full of lung nodules."""
+    brain = replace(phantom_mr(), modality=None)
+    with pytest.raises(InputError, match=r"No lungs were found.*needs a chest CT in Hounsfield"):
+        segment(brain)
 
 
 def test_a_model_of_the_other_task_is_refused(chest_part):

@@ -64,7 +64,21 @@ def test_unknown_values_are_left_out_and_not_counted():
 
 def test_a_small_subgroup_says_so_instead_of_a_number():
     patients = [str(k) for k in range(30)]
-    rows = subgroups("dice", [0.8] * 30, patients, {"few": np.arange(30) < 5, "all": [True] * 30})
+    groups = {"few": np.arange(30) < 5, "none": [False] * 30, "all": [True] * 30}
+    rows = subgroups("dice", lambda k: 0.8, patients, groups)
     assert rows[0]["note"] == "insufficient evidence"
     assert "value" not in rows[0]
-    assert rows[1]["value"] == 0.8
+    assert rows[1]["note"] == "insufficient evidence"
+    assert rows[2]["value"] == 0.8
+
+
+def test_what_cannot_be_computed_is_null_not_nan():
+    one_class = metric(lambda k: auroc(np.ones(len(k)), np.ones(len(k))), ["a", "b", "c"])
+    assert one_class["value"] is None
+    assert one_class["ci95"] == [None, None]
+    assert mean_metric([None, None], ["a", "b"]) == {
+        "value": None,
+        "ci95": [None, None],
+        "n": 0,
+        "patients": 0,
+    }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_precimed.errors import DatasetError, InputError
+from napari_precimed.errors import BundleError, DatasetError, InputError
 from napari_precimed.models import catalogue
 from napari_precimed.training import lung_nodule, recipes
 from napari_precimed.training.fit import FitOptions, fit
@@ -162,6 +163,24 @@ def test_evaluating_only_on_seen_patients_is_refused(crops):
     data = read_lidc(crops)
     with pytest.raises(DatasetError, match="were seen in training or validation"):
         data.without(set(data.patients))
+
+
+@pytest.mark.slow
+def test_what_the_starting_bundle_saw_counts_as_seen(crops, tmp_path):
+    """A model that starts from ours has seen our patients too, whatever it is then trained on."""
+    request = recipes.TrainRequest(crops, tmp_path, epochs=1, init="lung-nodule-malignancy",
+                                   device="cpu")  # fmt: skip
+    folder = recipes.train("lung-nodule-malignancy", request, lambda line: None)
+    ours = seen_patients(catalogue.find("lung-nodule-malignancy"))
+    assert ours < seen_patients(catalogue.find(str(folder)))
+
+
+def test_a_bundle_that_does_not_say_what_it_saw_is_not_evaluated(tmp_path, crops):
+    silent = tmp_path / "silent"
+    shutil.copytree(catalogue.find("lung-nodule-malignancy").folder, silent)
+    (silent / "configs" / "split.json").unlink()
+    with pytest.raises(BundleError, match="which patients its training saw"):
+        recipes.evaluate(str(silent), crops, "cpu", print)
 
 
 def test_an_unknown_recipe_lists_those_there_are(tmp_path):

@@ -25,7 +25,7 @@ import napari
 PluginManager.instance().register(manifest)
 before = set(sys.modules)
 viewer = napari.Viewer(show=False)
-for panel in ("Find lesions", "Lesions", "Patient and variants"):
+for panel in ("Segment", "Lesions", "Patient and variants"):
     viewer.window.add_plugin_dock_widget("napari-precimed", panel)
 ours = {{"torch", "monai"}} & (set(sys.modules) - before)
 assert not ours, f"the panels load {{ours}}"

@@ -155,10 +155,6 @@ def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
     return ";".join(kept + added) or "."
 
 
-def _class(each: ScoredVariant) -> str | None:
-    return _encoded(each.classification.label) if each.classification else None
-
-
 def _consequence(each: ScoredVariant) -> str | None:
     if each.consequence is None:
         return None

@@ -101,19 +101,36 @@ class ScoredVariant:
         return self.genotype.zygosity(index) if self.genotype and index else None
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def failed_filters(self) -> str | None:
+        """The caller's filters that the record failed, ``;`` between; None for PASS and ``.``."""
+        filters = self.record.filters if self.record else None
+        return None if filters == "PASS" else filters
+
+    @property
+    def rank(self) -> tuple[int, bool, float]:
         """Sorting key, the most noteworthy first.
 
-        Disruptive by rule, then scored (highest first), then unscored with a gene, then neutral
-        by rule, then the rest.
+        Disruptive by rule, then scored (highest first), then neutral by rule; then those with a
+        reason only: in a gene (most severe first), and last what has no gene, is not carried or
+        was not called. Within each of these, records that failed a filter come after the others.
         """
+        group, order = self._group_and_order
+        return (group, self.failed_filters is not None, order)
+
+    @property
+    def _group_and_order(self) -> tuple[int, float]:
         if self.classification is not None:
-            return (0 if self.classification.label == DISRUPTIVE else 3, 0.0)
+            return (0 if self.classification.label == DISRUPTIVE else 2, 0.0)
         if self.score is not None:
             return (1, -self.score)
-        if self.consequence is not None and self.zygosity != "not carried":
-            return (2, float(self.consequence.severity))
+        if self.consequence is not None and self._may_be_carried:
+            return (3, float(self.consequence.severity))
         return (4, 0.0)
+
+    @property
+    def _may_be_carried(self) -> bool:
+        index = self.record.allele_index if self.record else 1
+        return self.genotype is None or not index or bool(self.genotype.carries(index))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""

@@ -139,8 +139,10 @@ def score_vcf(
     Returns
     -------
     VariantReport
-        One entry per alternate allele, in the file's order; alleles that the sample does not carry
-        have a reason instead of a score.
+        One entry per alternate allele, in the file's order. An allele that the sample does not
+        carry, or whose genotype was not called (``./.``; ``./0`` of the first ALT), has a reason
+        instead of a score; ``./1`` carries it. Where the file has no samples, or a record's FORMAT
+        no GT, nothing was said against the allele: it is scored, and its zygosity is None.
 
     Raises
     ------
@@ -217,7 +219,7 @@ def _draft(
     )
     consequence, reason = provider.place(record, allele)
     draft = ScoredVariant(allele.variant, genotype, consequence, record=place)
-    reason = reason or _not_carried(genotype, allele)
+    reason = reason or _why_not_the_patients(genotype, allele)
     if reason is not None:
         return replace(draft, reason=reason)
     if consequence is None:
@@ -249,10 +251,14 @@ def _expect_common_sequences(
         )
 
 
-def _not_carried(genotype: Genotype | None, allele: Allele) -> str | None:
-    if genotype is not None and allele.index and genotype.carries(allele.index) is False:
-        return f"the sample does not carry the allele: genotype {genotype}"
-    return None
+def _why_not_the_patients(genotype: Genotype | None, allele: Allele) -> str | None:
+    if genotype is None or not allele.index:
+        return None
+    carried = genotype.carries(allele.index)
+    if carried is None:
+        # Merging single-sample files writes ./. at every place that one of them does not have.
+        return f"the genotype was not called: {genotype}"
+    return None if carried else f"the sample does not carry the allele: genotype {genotype}"
 
 
 def _fill_scores(

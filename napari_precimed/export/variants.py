@@ -66,12 +66,14 @@ def variant_table(report: VariantReportLike | None) -> Table:
         "An assessment with a number is the model's calibrated probability that the change is "
         "pathogenic, ± the standard deviation of its ensemble."
     )
+    filtered = "Filtered: the record failed these filters of its caller; it may be an artefact."
+    filtered = filtered if any("filtered: " in row[4] for row in rows) else ""
     return Table(
         "Variants, the most noteworthy first",
         ("Gene", "Change", "Consequence", "Place", "Genotype", "Assessment", "Given by"),
         (1.05, 2.0, 1.5, 1.8, 1.15, 1.35, 1.9),
         rows,
-        tuple(note for note in (more, by_model) if note) if rows else (),
+        tuple(note for note in (more, by_model, filtered) if note) if rows else (),
         _NONE_READ if report is None else "The VCF holds no variant of this sample.",
     )
 
@@ -100,7 +102,7 @@ def _rows(frame: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
 
 def _row(each: Mapping[Any, Any]) -> tuple[str, ...]:
     change = [text for text in (each["hgvs_p"], each["hgvs_c"], each["transcript"]) if text]
-    genotype = [text for text in (each["genotype"], each["zygosity"]) if text]
+    genotype = [text for text in (each["genotype"], each["zygosity"], _failed(each)) if text]
     return (
         say.shortened(each["gene"], 40),
         say.shortened("\n".join(say.shortened(text, 60) for text in change)),
@@ -111,6 +113,11 @@ def _row(each: Mapping[Any, Any]) -> tuple[str, ...]:
         _assessment(each),
         say.shortened((each["rule"] or "").replace("_", " ") or each["model"]),
     )
+
+
+def _failed(each: Mapping[Any, Any]) -> str | None:
+    """``filtered: MAPQ0``, where the caller's filters were failed."""
+    return None if each["filter"] in {None, "PASS"} else f"filtered: {each['filter']}"
 
 
 def _assessment(each: Mapping[Any, Any]) -> str:

@@ -193,6 +193,7 @@ def variant_columns() -> tuple[Column, ...]:
         Column("Consequence", "Sequence Ontology term", consequence_text, consequence_text),
         Column("Zygosity", "How the sample carries it", lambda v: v.zygosity or "not known",
                lambda v: v.zygosity),
+        Column("Filter", "The caller's filters that the record failed", filter_text, filter_text),
         Column("Why", "The rule, or the reason why there is no score", why_text, why_text),
     )  # fmt: skip
 
@@ -222,6 +223,13 @@ def why_text(variant: Any) -> str:
     return variant.classification.rule if variant.classification else str(variant.reason)
 
 
+def filter_text(variant: Any) -> str:
+    """``filtered: MAPQ0``, ``PASS``, or a dash where the file does not say."""
+    if variant.failed_filters is not None:
+        return f"filtered: {variant.failed_filters}"
+    return (variant.record.filters if variant.record else None) or "–"
+
+
 def details_html(variant: Any) -> str:
     """All that is known of one variant, as a small table."""
     place, record = variant.variant, variant.record
@@ -235,6 +243,7 @@ def details_html(variant: Any) -> str:
         "Consequence": consequence_text(variant),
         "Annotated by": _of(variant, "source"),
         "Genotype": f"{variant.genotype or 'not given'} ({variant.zygosity or 'not known'})",
+        "Filter": filter_text(variant),
         "Score" if variant.score is not None else "Class": score_text(variant) + doubt,
         "Why": why_text(variant),
         "In the file": f"line {record.line_number}, {record.key}" if record else "",

@@ -26,6 +26,7 @@ from napari_precimed.io.dicom import SeriesSummary
 from napari_precimed.ui.layers import volume_name
 
 SAME_PATIENT, NEW_PATIENT, REFUSED = "same", "new", "refused"
+MEASURE, DISCARD, STAY = "measure", "discard", "stay"
 
 _SERIES_COLUMNS = ("No.", "Description", "Modality", "Slices", "Spacing z × y × x, mm", "Patient")
 
@@ -85,6 +86,34 @@ def ask_mapping(error: PatientMismatchError) -> bool:
     box.setEscapeButton(cancel)
     box.exec()
     return box.clickedButton() is link
+
+
+def ask_about_edits(patient_id: str | None, edited: Sequence[Volume]) -> str:
+    """Ask what becomes of labels that were edited and not measured, before a patient is closed.
+
+    Returns
+    -------
+    str
+        `MEASURE`, `DISCARD` or `STAY`.
+    """
+    box = QMessageBox(application_window())
+    box.setIcon(QMessageBox.Warning)
+    box.setWindowTitle("Edits that were not measured")
+    box.setText(f"The labels of patient {_quoted(patient_id)} were edited and not measured.")
+    box.setInformativeText(
+        f"Edited: {', '.join(volume_name(volume) for volume in edited)}. "
+        "Until they are measured, the edits are not in the saved case."
+    )
+    measure = box.addButton("Measure and save", QMessageBox.AcceptRole)
+    discard = box.addButton("Discard the edits", QMessageBox.DestructiveRole)
+    cancel = box.addButton("Cancel", QMessageBox.RejectRole)
+    box.setDefaultButton(measure)
+    box.setEscapeButton(cancel)
+    box.exec()
+    clicked = box.clickedButton()
+    if clicked is measure:
+        return MEASURE
+    return DISCARD if clicked is discard else STAY
 
 
 def choose_sample(samples: Sequence[str], patient_id: str | None) -> str | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari import Viewer
 from napari.layers import Labels
 from qtpy.QtCore import Qt, QUrl
@@ -22,10 +22,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_precimed.core.lesion import Lesion, LesionSet
+from napari_precimed.core.patient import Case
 from napari_precimed.core.volume import Volume
+from napari_precimed.ui.edits import in_turn, measuring, measuring_all
 from napari_precimed.ui.layers import volume_name
 from napari_precimed.ui.progress_row import ProgressRow
-from napari_precimed.ui.remeasure import confidence_by_label, finding_of
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.tables import Column, RecordTable
 from napari_precimed.ui.worker import Task
@@ -75,7 +76,7 @@ class LesionTable(QWidget):
 
     def refresh(self) -> None:
         """List the lesions as they are now."""
-        lesions = self.lesions
+        lesions, edited = self.lesions, self._is_edited()
         self.table.show_records(lesions.lesions if lesions else ())
         if lesions is None:
             self.summary.setText(_NO_LESIONS)
@@ -83,50 +84,46 @@ class LesionTable(QWidget):
             total = sum(lesion.volume_mm3 for lesion in lesions)
             plural = "" if len(lesions) == 1 else "s"
             self.summary.setText(f"{len(lesions)} lesion{plural}, together {total:,.0f} mm³")
-        self.export.setEnabled(lesions is not None)
+        self.export.setEnabled(lesions is not None or edited)
         self.report.setEnabled(self._session.case is not None)
         self.measure.hide()
         self._watch()
+        if edited:
+            self._edited()
 
-    def export_csv(self, path: Path) -> Task:
-        """Save the table; off the GUI thread."""
+    def export_csv(self, path: Path) -> None:
+        """Save the table, of what is drawn now; off the GUI thread."""
+        from napari_precimed.core.files import check_writable
         from napari_precimed.export.table import write_lesions_csv
 
-        return self._run(
-            Task("Saving the table", write_lesions_csv, path, self._session.case, reports=False),
+        self._write(
+            Task("Checking the file", check_writable, path, reports=False),
+            lambda case: Task("Saving the table", write_lesions_csv, path, case, reports=False),
             path,
         )
 
-    def write_report(self, folder: Path) -> Task:
-        """Write report, tables and labels into a folder; in the computing process."""
-        task = Task.in_process(
-            "Writing the report",
-            "napari_precimed.pipeline:write_results",
-            self._session.case,
-            folder,
-            hooks=False,
+    def write_report(self, folder: Path) -> None:
+        """Write report, tables and labels, of what is drawn now; in the computing process."""
+        from napari_precimed.pipeline import check_output_folder
+
+        self._write(
+            Task("Checking the folder", check_output_folder, folder, reports=False),
+            lambda case: Task.in_process(
+                "Writing the report",
+                "napari_precimed.pipeline:write_results",
+                case,
+                folder,
+                hooks=False,
+            ),
+            folder / "report.html",
         )
-        return self._run(task, folder / "report.html")
 
     def measure_again(self) -> None:
         """Measure the labels as the user has edited them."""
-        volume, lesions = self.scan, self.lesions
-        layer = self._session.layer_of(volume, Labels) if volume is not None else None
-        if volume is None or layer is None or self.progress.running:
+        volume, session = self.scan, self._session
+        if volume is None or session.layer_of(volume, Labels) is None or self.progress.running:
             return
-        task = Task.in_process(
-            "Measuring",
-            "napari_precimed.ui.remeasure:measure_edited",
-            np.array(layer.data),
-            volume,
-            finding_of(lesions),
-            confidence_by_label(lesions),
-            lesions.runs if lesions else (),
-            hooks=False,
-        )
-        task.succeeded.connect(lambda found: self._session.set_lesions(volume, found))
-        self.progress.follow(task)
-        task.start()
+        in_turn([lambda: measuring(session, volume)], self.progress.follow)
 
     def _lay_out(self) -> None:
         self.written.setOpenExternalLinks(True)
@@ -169,13 +166,19 @@ class LesionTable(QWidget):
             return
         if self._watched is not None:
             self._watched.events.labels_update.disconnect(self._edited)
+            self._watched.events.data.disconnect(self._edited)
         if layer is not None:
             layer.events.labels_update.connect(self._edited)
+            layer.events.data.connect(self._edited)
         self._watched = layer
 
     def _edited(self) -> None:
         self.summary.setText("The labels were edited; the numbers are from before.")
         self.measure.show()
+        self.export.setEnabled(True)
+
+    def _is_edited(self) -> bool:
+        return self.scan is not None and self._session.is_edited(self.scan)
 
     def _jump(self, lesion: Lesion) -> None:
         if self.scan is not None:
@@ -200,11 +203,26 @@ class LesionTable(QWidget):
         if name:
             self.write_report(Path(name))
 
-    def _run(self, task: Task, path: Path) -> Task:
-        task.succeeded.connect(lambda _: self._tell_written(path))
+    def _write(self, check: Task, writing: Callable[[Case], Task], path: Path) -> None:
+        """Check the place, measure what was edited, then write: all of the same case, or nothing.
+
+        The check comes first, since nobody should wait for a measurement to learn that a folder
+        cannot be written.
+        """
+        session, asked = self._session, self._session.case
+        if asked is None or self.progress.running:
+            return
+
+        def write() -> Task | None:
+            case = session.case
+            return writing(case) if case is not None and case.id == asked.id else None
+
         self.written.hide()
-        self.progress.follow(task)
-        return task.start()
+        in_turn(
+            [lambda: check, *measuring_all(session), write],
+            self.progress.follow,
+            lambda: self._tell_written(path),
+        )
 
     def _tell_written(self, path: Path) -> None:
         url = QUrl.fromLocalFile(str(path)).toString()

@@ -74,8 +74,13 @@ class PatientPanel(QWidget):
 
     def reopen_case(self, case_id: str) -> None:
         """Bring a stored case back: scans, lesions and variants."""
+        self._session.leave(lambda: self._load_case(case_id))
+
+    def _load_case(self, case_id: str) -> None:
         task = Task("Opening the case", _load, case_id, reports=False)
-        task.succeeded.connect(self._session.open_case)
+        task.succeeded.connect(
+            lambda case: self._session.leave(lambda: self._session.open_case(case))
+        )
         self._follow(task)
 
     def open_scan(self, path: Path, series: str | None = None) -> None:
@@ -89,21 +94,26 @@ class PatientPanel(QWidget):
         session = self._session
         self.open_file.clicked.connect(self._ask_file)
         self.open_folder.clicked.connect(self._ask_folder)
-        self.close_case.clicked.connect(session.close_case)
+        self.close_case.clicked.connect(lambda: session.leave(session.close_case))
         self.cases.toggled.connect(self._turn_page)
         self.recent.itemActivated.connect(lambda _: self._reopen_chosen())
         self.recent.itemSelectionChanged.connect(self._enable_reopen)
         self.reopen.clicked.connect(self._reopen_chosen)
         session.case_changed.connect(self._case_changed)
         session.lesions_changed.connect(self._refresh)
+        session.work_started.connect(self._show_work)
         session.saver.saved.connect(self.list_cases)
         session.saver.state_changed.connect(self._saving)
 
     def _follow(self, task: Task) -> None:
         if not self.progress.running:
+            self._show_work(task)
+            task.start()
+
+    def _show_work(self, task: Task) -> None:
+        if not self.progress.running:
             task.finished.connect(lambda: self.progress.hide())
             self.progress.follow(task)
-            task.start()
 
     def _show_scan(self, volume: Volume) -> None:
         self._viewer.add_layer(Layer.create(*image_layer(volume)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class Saver(QObject):
         super().__init__()
         self._task: Task | None = None
         self._waiting: dict[str, Case] = {}
+        self._after: list[Callable[[bool], None]] = []
+        self._well = True
 
     @property
     def busy(self) -> bool:
@@ -50,8 +52,18 @@ class Saver(QObject):
         self._waiting[case.id] = case
         self._next()
 
+    def after_saving(self, then: Callable[[bool], None]) -> None:
+        """Call `then` once nothing waits to be written, with whether the last went well."""
+        self._after.append(then)
+        self._next()
+
     def _next(self) -> None:
-        if self._task is not None or not self._waiting:
+        if self._task is not None:
+            return
+        if not self._waiting:
+            after, self._after = self._after, []
+            for then in after:
+                then(self._well)
             return
         case = self._waiting.pop(next(iter(self._waiting)))
         self.state_changed.emit("Saving…")
@@ -62,10 +74,12 @@ class Saver(QObject):
         self._task.start()
 
     def _saved(self) -> None:
+        self._well = True
         self.state_changed.emit("Saved")
         self.saved.emit()
 
     def _failed(self) -> None:
+        self._well = False
         self.state_changed.emit("Not saved")
 
     def _finished(self) -> None:

@@ -1,14 +1,16 @@
 """Which case is open in a viewer: the only one who changes it, and who tells the panels.
 
-Panels ask the session and listen to its two signals; they never speak to each other.
+Panels ask the session and listen to its signals; they never speak to each other.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
+import numpy as np
 from napari import Viewer
 from napari.layers import Image, Labels, Layer, Vectors
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -19,6 +21,7 @@ from napari_precimed.core.patient import Case, Patient
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import PrecimedError
 from napari_precimed.ui import dialogs, layers
+from napari_precimed.ui.edits import in_turn, measuring_all
 from napari_precimed.ui.saving import Saver
 
 
@@ -29,6 +32,8 @@ class Session(QObject):
     """Another case, another scan in it, or other variants."""
     lesions_changed = Signal()
     """Other lesions, of any scan of the case."""
+    work_started = Signal(object)
+    """A task of the session's own is about to start; for whoever shows progress."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -73,6 +78,48 @@ class Session(QObject):
                 return layer
         return None
 
+    def is_edited(self, volume: Volume) -> bool:
+        """Whether the labels drawn on this scan are not those that were measured."""
+        layer, lesions = self.layer_of(volume, Labels), self.lesions_of(volume)
+        if layer is None:
+            return False
+        drawn = np.asarray(layer.data)
+        if lesions is None:
+            return bool(drawn.any())
+        # slice by slice: stops at the first difference, and needs no array of the scan's size
+        return drawn.shape != lesions.labels.shape or not all(
+            map(np.array_equal, drawn, lesions.labels)
+        )
+
+    def edited_scans(self) -> tuple[Volume, ...]:
+        """The scans whose labels were edited since their lesions were measured."""
+        return tuple(volume for volume in self.volumes if self.is_edited(volume))
+
+    def leave(self, then: Callable[[], Any]) -> None:
+        """Do `then`, which takes the open patient away, once no edit can be lost by it.
+
+        Where labels were edited and not measured the user is asked: they are measured and saved
+        first, or discarded, or `then` is not done. Nor is it done if measuring or saving fails.
+        """
+        case, edited = self._case, self.edited_scans()
+        if case is None or not edited:
+            then()
+            return
+        answer = dialogs.ask_about_edits(case.patient.id, edited)
+        if answer == dialogs.DISCARD:
+            then()
+        elif answer == dialogs.MEASURE:
+
+            def leave_again(saved: bool) -> None:
+                if saved and self._case is not None and self._case.id == case.id:
+                    self.leave(then)
+
+            in_turn(
+                measuring_all(self),
+                self.work_started.emit,
+                lambda: self.saver.after_saving(leave_again),
+            )
+
     def open_case(self, case: Case) -> None:
         """Show another case in place of the open one."""
         self.close_case()
@@ -94,17 +141,18 @@ class Session(QObject):
                 self._remove(layer)
         self._announce()
 
-    def set_lesions(self, volume: Volume, lesions: LesionSet) -> None:
+    def set_lesions(self, volume: Volume, lesions: LesionSet, *, drawn: bool = False) -> None:
         """Take new lesions of a scan into the case, show them and save.
 
         The user may have closed or changed the patient since the work began: lesions of a scan
-        that is no longer open are dropped, with a word.
+        that is no longer open are dropped, with a word. Lesions measured on labels that are `drawn`
+        already leave the labels layer alone: it may have been painted in meanwhile.
         """
         if self._case is None or not any(layers.same_scan(volume, own) for own in self.volumes):
             show_info(f"The result for {layers.volume_name(volume)} came after it was closed.")
             return
         self._case = self._case.attach_lesions(lesions)
-        self._show_lesions(lesions, volume)
+        self._show_lesions(lesions, volume, drawn=drawn)
         self.lesions_changed.emit()
         self.saver.save(self._case)
 
@@ -163,7 +211,7 @@ class Session(QObject):
             return
         self._remove(layer)
         if answer == dialogs.NEW_PATIENT:
-            self.open_case(Case.of(volume))
+            self.leave(lambda: self.open_case(Case.of(volume)))
 
     def _add(self, volume: Volume) -> None:
         try:
@@ -173,7 +221,7 @@ class Session(QObject):
             return
         self._announce()
 
-    def _show_lesions(self, lesions: LesionSet, volume: Volume) -> None:
+    def _show_lesions(self, lesions: LesionSet, volume: Volume, *, drawn: bool = False) -> None:
         """Show lesions in the layers of their scan, or in new ones.
 
         Layers are reused: napari collects garbage at each removal, which takes a tenth of a second
@@ -182,7 +230,7 @@ class Session(QObject):
         labels = self.layer_of(volume, Labels)
         if labels is None:
             self._show(layers.labels_layer(lesions, volume))
-        else:
+        elif not drawn:
             layers.redraw_labels(labels, lesions)
         axes, drawn = self.layer_of(volume, Vectors), layers.axes_layer(lesions, volume)
         if axes is not None and drawn is not None:

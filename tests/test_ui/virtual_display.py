@@ -1,6 +1,7 @@
 """A screen to draw on: napari's canvas needs OpenGL, which Qt's offscreen platform lacks.
 
-On Linux without a display an Xvfb of our own is started; elsewhere the real display is used.
+On Linux an Xvfb of our own is started where there is no display, and where Qt is told to draw
+offscreen, so that no window opens on anybody's desktop; elsewhere the real display is used.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ def ensure_display() -> str | None:
     str or None
         Why there is none, or None where there is one.
     """
+    offscreen = os.environ.get("QT_QPA_PLATFORM") == "offscreen"
     if sys.platform != "linux":
-        if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        if offscreen:
             del os.environ["QT_QPA_PLATFORM"]
         return None
-    if os.environ.get("DISPLAY"):
+    if os.environ.get("DISPLAY") and not offscreen:
         return None
     if shutil.which("Xvfb") is None:
+        if os.environ.get("DISPLAY"):
+            os.environ["QT_QPA_PLATFORM"] = "xcb"
+            return None
         return "no display and no Xvfb: install it (Debian, Ubuntu: apt-get install xvfb)"
     reading, writing = os.pipe()
     server = subprocess.Popen(

@@ -16,6 +16,7 @@ from genomics.synthetic import SyntheticCase
 from genomics.vcf import read_vcf
 from napari_precimed.core.volume import Volume
 from napari_precimed.io.itk import read_labels
+from napari_precimed.io.phantom import phantom_ct, phantom_truth
 from napari_precimed.pipeline import RESULT_FILES
 
 
@@ -139,3 +140,20 @@ def test_no_command_shows_the_help() -> None:
     assert done.returncode == 2
     assert "analyse" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_finds_every_nodule_of_the_synthetic_patient(
+    precimed: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "demo"
+    ended = precimed("demo", "--no-viewer", "--out", out)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"The report is {out / 'report.html'}" in ended.out
+    assert {*RESULT_FILES, "genome"} == {path.name for path in out.iterdir()}
+    volume = phantom_ct()
+    labels = read_labels(out / "labels.nii.gz", volume)
+    for nodule in phantom_truth("ct"):
+        centre = np.rint(volume.geometry.world_to_index(nodule.centre_mm)).astype(int)
+        assert labels[tuple(centre)] > 0
+    assert labels.max() <= 20  # vessels are marked too, but the list stays one that can be read

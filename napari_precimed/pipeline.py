@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_precimed.core.files import check_writable, output_error
+from napari_precimed.core.files import check_writable
+from napari_precimed.core.folders import draft_of, publish
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.measure import measure
 from napari_precimed.core.patient import Case
@@ -32,7 +31,13 @@ RESULT_FILES = (
     "report.pdf",
     "run.json",
 )
-"""What `write_results` writes for a case with a scan and variants."""
+"""What `write_results` writes for a case with a scan and variants.
+
+The labels of further scans go into labels-2.nii.gz, labels-3.nii.gz, ...
+"""
+_RESULT_NAME = re.compile(
+    rf"(labels-[0-9]+\.nii\.gz|{'|'.join(re.escape(name) for name in RESULT_FILES)})"
+)
 
 
 @dataclass(frozen=True)
@@ -257,15 +262,18 @@ def write_results(case: Case, folder: str | Path) -> dict[str, Path]:
     Raises
     ------
     OutputError
-        If the folder cannot be written; it is then as it was before.
+        If the folder cannot be written, or a scan of the case lies in it under the name of a
+        result; the folder is then as it was before.
     """
     from napari_precimed.export import report, table
     from napari_precimed.io.itk import write_labels
 
     folder = Path(folder)
-    with _draft_of(folder) as draft:
-        if case.volumes and (lesions := case.lesions_of(case.volumes[0])) is not None:
-            write_labels(draft / "labels.nii.gz", lesions.labels, case.volumes[0])
+    _refuse_to_replace_a_scan(case, folder)
+    with draft_of(folder) as draft:
+        for name, lesions, volume in table.label_files(case):
+            write_labels(draft / name, lesions.labels, volume)
+        if case.lesion_sets:
             table.write_lesions_csv(draft / "lesions.csv", case)
             table.write_lesions_json(draft / "lesions.json", case)
         if case.variants is not None:
@@ -273,13 +281,35 @@ def write_results(case: Case, folder: str | Path) -> dict[str, Path]:
         report.write_html(case, draft / "report.html")
         report.write_pdf(case, draft / "report.pdf")
         table.write_run_json(draft / "run.json", case)
-        return _publish(draft, folder)
+        return publish(draft, folder, _results_in(folder))
+
+
+def _refuse_to_replace_a_scan(case: Case, folder: Path) -> None:
+    """The scans themselves must not go the way of an earlier run's results."""
+    scans = [Path(volume.source.path) for volume in case.volumes if volume.source]
+    for result in _results_in(folder):
+        if any(scan.is_file() and scan.samefile(result) for scan in scans):
+            raise OutputError(
+                f"'{result}' is a scan of this case and would be replaced by the results; choose "
+                "another folder."
+            )
+
+
+def _results_in(folder: Path) -> list[Path]:
+    """The results of an earlier run; a folder of such a name is none."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        each
+        for each in folder.iterdir()
+        if _RESULT_NAME.fullmatch(each.name) and (each.is_symlink() or not each.is_dir())
+    )
 
 
 def check_output_folder(folder: str | Path) -> None:
     """Raise `OutputError` now, if results could not be written there later."""
     folder = Path(folder)
-    with _draft_of(folder):
+    with draft_of(folder):
         check_writable(folder / RESULT_FILES[0])
         for name in RESULT_FILES:
             if (folder / name).is_dir():
@@ -287,33 +317,3 @@ def check_output_folder(folder: str | Path) -> None:
                     f"'{folder / name}' is a folder, where a result is to be written; choose "
                     "another folder."
                 )
-
-
-@contextmanager
-def _draft_of(folder: Path) -> Iterator[Path]:
-    """A draft folder inside `folder`, on the same disk; gone afterwards, as are unused folders."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    draft = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
-        yield draft
-    except OutputError as error:
-        # The user knows the folder, not the draft in it.
-        raise OutputError(str(error).replace(str(draft), str(folder))) from error
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
-        for each in missing:
-            with suppress(OSError):  # one that holds something stays
-                each.rmdir()
-
-
-def _publish(draft: Path, folder: Path) -> dict[str, Path]:
-    """Move the finished files in, each by one rename; remove what an earlier run left."""
-    files = {f.name: f.replace(folder / f.name) for f in sorted(draft.iterdir())}
-    for name in set(RESULT_FILES) - set(files):
-        (folder / name).unlink(missing_ok=True)
-    return files

@@ -99,6 +99,17 @@ def lesion_sets(case: Case) -> Iterator[tuple[LesionSet, Volume | None]]:
         yield lesions, next((v for v in case.volumes if case.lesions_of(v) is lesions), None)
 
 
+def label_files(case: Case) -> Iterator[tuple[str, LesionSet, Volume]]:
+    """Each scan with lesions, and the name of the file for its labels.
+
+    The first is ``labels.nii.gz``, then ``labels-2.nii.gz`` and so on, in the order of the scans.
+    """
+    found = ((case.lesions_of(volume), volume) for volume in case.volumes)
+    known = ((lesions, volume) for lesions, volume in found if lesions is not None)
+    for number, (lesions, volume) in enumerate(known, start=1):
+        yield "labels.nii.gz" if number == 1 else f"labels-{number}.nii.gz", lesions, volume
+
+
 def write_lesions_csv(path: str | Path, case: Case) -> None:
     """Write the lesions of all scans of a case as one CSV table.
 
@@ -107,7 +118,11 @@ def write_lesions_csv(path: str | Path, case: Case) -> None:
     OutputError
         If the file cannot be written.
     """
-    frames = [lesion_frame(lesions, volume) for lesions, volume in lesion_sets(case)]
+    frames = []
+    for lesions, volume in lesion_sets(case):
+        frame = lesion_frame(lesions, volume)
+        frame.insert(1, "labels_file", _labels_file(case, lesions))
+        frames.append(frame)
     table = pd.concat(frames or [lesion_frame(_NO_LESIONS)], ignore_index=True)
     table.insert(0, "patient_id", case.patient.id)
     with atomic_path(path) as partial:
@@ -127,7 +142,10 @@ def write_lesions_json(path: str | Path, case: Case) -> None:
         {
             "format": JSON_FORMAT,
             "patient_id": case.patient.id,
-            "lesion_sets": [_set_record(lesions, volume) for lesions, volume in lesion_sets(case)],
+            "lesion_sets": [
+                {"labels_file": _labels_file(case, lesions), **_set_record(lesions, volume)}
+                for lesions, volume in lesion_sets(case)
+            ],
         },
     )
 
@@ -236,6 +254,11 @@ def _flat(
         },
         "comment": lesion.comment,
     }
+
+
+def _labels_file(case: Case, lesions: LesionSet) -> str | None:
+    """The file that holds the labels of a set; None where its scan is not at hand."""
+    return next((name for name, each, _ in label_files(case) if each is lesions), None)
 
 
 def _set_record(lesions: LesionSet, volume: Volume | None) -> dict[str, Any]:

@@ -63,19 +63,35 @@ class PatientMismatchError(InputError):
     patient_id : str or None
         The patient of the scan.
     sample_id : str or None
-        The sample named in the VCF; None where it has no samples.
+        The sample named in the VCF; None where it has no samples, or several.
+    samples : sequence of str
+        All samples of a VCF that has several, of which none has the patient's id.
     """
 
-    def __init__(self, patient_id: str | None, sample_id: str | None) -> None:
+    def __init__(
+        self, patient_id: str | None, sample_id: str | None, samples: Sequence[str] = ()
+    ) -> None:
         scan = f"patient '{patient_id}'" if patient_id else "a patient without an id"
-        variants = f"of sample '{sample_id}'" if sample_id else "of nobody: the VCF has no samples"
-        super().__init__(
-            f"The scan is of {scan}, the variants are {variants}. If they are the same person, say "
-            "so explicitly (--sample ID on the command line, Map in the window); the mapping is "
-            "recorded."
-        )
+        if samples:
+            none = ": none has that id" if patient_id else ""
+            variants = f"the VCF's samples are {', '.join(samples)}{none}."
+            mend = "--sample ID says which of them is the same person"
+        elif sample_id:
+            variants = f"the variants are of sample '{sample_id}'."
+            mend = (
+                "If they are the same person, say so explicitly (--sample ID on the command line, "
+                "Map in the window)"
+            )
+        else:
+            variants = "the VCF has no sample columns, so it names nobody."
+            mend = (
+                f"If it is of the same person, say so explicitly (--sample {patient_id or 'ID'} on "
+                "the command line, Map in the window)"
+            )
+        super().__init__(f"The scan is of {scan}; {variants} {mend}; the mapping is recorded.")
         self.patient_id = patient_id
         self.sample_id = sample_id
+        self.samples = tuple(samples)
 
 
 class ModelNotFoundError(InputError):

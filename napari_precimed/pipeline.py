@@ -226,22 +226,32 @@ def _with_sample(case: Case, options: AnalyseOptions) -> tuple[AnalyseOptions, b
     """Choose the sample that is this patient, and say whether the user had to map it.
 
     Another patient's VCF is refused here, before minutes are spent on it. Among several samples
-    the one with the patient's id is taken; without one, the scoring asks for `sample`.
+    the one with the patient's id is taken. A VCF without samples has none to be named: any
+    `sample` then says that the variants are this patient's.
     """
     from genomics.errors import InputError as GenomicsInputError
     from genomics.vcf import samples
 
-    if options.vcf is None or options.sample is not None:
-        return options, options.sample != case.patient.id
+    if options.vcf is None:
+        return options, False
     try:
         names = samples(options.vcf)
     except GenomicsInputError as error:
         raise InputError(str(error)) from error
+    if options.sample is not None:
+        if not names:
+            return replace(options, sample=None), True
+        if options.sample not in names:
+            raise InputError(
+                f"'{options.vcf}' has no sample '{options.sample}'; it has {', '.join(names)}. "
+                "Name one of them with --sample."
+            )
+        return options, options.sample != case.patient.id
     if case.patient.id in names:
         return replace(options, sample=case.patient.id), False
-    if len(names) <= 1:
-        raise PatientMismatchError(case.patient.id, names[0] if names else None)
-    return options, False
+    if len(names) > 1:
+        raise PatientMismatchError(case.patient.id, None, names)
+    raise PatientMismatchError(case.patient.id, names[0] if names else None)
 
 
 def write_results(case: Case, folder: str | Path) -> dict[str, Path]:

@@ -109,7 +109,12 @@ def evaluate(
     if as_json:
         print(json.dumps(result, indent=1))
         return
-    print(f"{result['model']} on {result['n']['cases']} variants of {result['n']['genes']} genes")
+    n = result["n"]
+    print(f"{result['model']} on {n['cases']} variants of {n['genes']} genes")
+    print(
+        f"left out: {n['left_out_seen_cases']} of genes that training or validation saw, "
+        f"{n['left_out_seen_windows']} whose protein window they saw under another gene's symbol"
+    )
     for metric, figure in result["metrics"].items():
         print(f"  {metric:26} {_figure(figure)}")
 

@@ -1,7 +1,8 @@
 """Which models exist, read from their folders without loading torch.
 
-A model is a folder of three files: ``config.json`` (what it is, hyper-parameters, calibration,
-split), ``model.pt`` (a plain state dict) and ``README.md`` (its card).
+A model is a folder of ``config.json`` (what it is, hyper-parameters, calibration, split),
+``model.pt`` (a plain state dict), ``seen_windows.npy`` (hashes of the protein windows of training
+and validation, see :mod:`genomics.seen_windows`) and, where it ships, ``README.md`` (its card).
 """
 
 from __future__ import annotations

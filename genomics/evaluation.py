@@ -11,6 +11,7 @@ from genomics.dataset import find_missense_table, read_missense_table
 from genomics.errors import TableError
 from genomics.metrics import BOOTSTRAPS, missense_metrics, missense_subgroups, substitution_scores
 from genomics.score import MissenseModel, library_versions
+from genomics.seen_windows import were_seen
 
 
 def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
@@ -21,8 +22,9 @@ def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
     name : str or Path
         A built-in model, or the folder of a trained one.
     data : Path
-        See :func:`genomics.dataset.read_missense_table`. Variants of genes that training or
-        validation saw are left out and counted.
+        See :func:`genomics.dataset.read_missense_table`. Left out and counted are variants of
+        genes that training or validation saw, and those whose protein window they saw under
+        another gene's symbol.
 
     Returns
     -------
@@ -33,14 +35,17 @@ def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
     Raises
     ------
     TableError
-        The table is not in the format, or all of its genes were seen.
+        The table is not in the format, or all of its variants were seen.
+    ModelError
+        There is no such model, or its files are damaged.
     """
     began = time.perf_counter()
     model = MissenseModel.load(name)
     source = find_missense_table(data)
     table = read_missense_table(source)
     seen = table["gene"].isin(model.folder.genes_seen())
-    unseen = table[~seen]
+    twins = ~seen & were_seen(model.folder.path, table["wt_window101"])
+    unseen = table[~seen & ~twins]
     if unseen.empty:
         raise TableError(
             f"{source}: training or validation saw every gene of it; give a table of other genes"
@@ -58,6 +63,7 @@ def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
             "pathogenic": int(unseen["label"].sum()),
             "left_out_seen_genes": int(table[seen]["gene"].nunique()),
             "left_out_seen_cases": int(seen.sum()),
+            "left_out_seen_windows": int(twins.sum()),
         },
         "metrics": missense_metrics(unseen["gene"], unseen["label"], probability, substitution),
         "subgroups": missense_subgroups(unseen, probability),

@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from genomics.encode import MissenseBatch, encode_missense
 from genomics.errors import OutputError, TableError
 from genomics.lstm import Ensemble, FlankLstm, FlankLstmConfig
 from genomics.metrics import auroc, fit_substitution_baseline
+from genomics.seen_windows import write_seen_windows
 
 MODEL_NAME = "missense-lstm"
 Log = Callable[[str], None]
@@ -118,6 +119,7 @@ def train_missense(
         member.load_state_dict(fresh.state_dict())
     slope, intercept = _calibrate(ensemble, parts["validation"])
     train = table[[part_of_gene(gene, options.split_seed) == "train" for gene in table["gene"]]]
+    genes = split_genes(table["gene"], options.split_seed)
     config = {
         "name": MODEL_NAME,
         "format": 1,
@@ -131,7 +133,7 @@ def train_missense(
             "rule": "sha256('seed:gene') modulo 100",
             "percent": dict(SPLIT_PERCENT),
             "seed": options.split_seed,
-            "genes": split_genes(table["gene"], options.split_seed),
+            "genes": genes,
         },
         "training": {
             "options": asdict(options),
@@ -144,7 +146,8 @@ def train_missense(
             "torch": str(torch.__version__),
         },
     }
-    _write(out, config, ensemble)
+    seen = table[table["gene"].isin([*genes["train"], *genes["validation"]])]
+    _write(out, config, ensemble, seen["wt_window101"])
     return config
 
 
@@ -239,7 +242,7 @@ def _calibrate(ensemble: Ensemble, validation: LabelledBatch) -> tuple[float, fl
     return slope, intercept
 
 
-def _write(out: Path, config: dict[str, Any], ensemble: Ensemble) -> None:
+def _write(out: Path, config: dict[str, Any], ensemble: Ensemble, seen: Iterable[str]) -> None:
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -247,6 +250,7 @@ def _write(out: Path, config: dict[str, Any], ensemble: Ensemble) -> None:
         text = json.dumps(config, indent=1, sort_keys=True)
         (partial / CONFIG).write_text(text + "\n", encoding="utf-8")
         torch.save(ensemble.state_dict(), partial / WEIGHTS)
+        write_seen_windows(partial, seen)
         if out.exists():
             out.rmdir()
         partial.rename(out)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genomics.__main__ import app, run
 from genomics.catalogue import ZOO, built_in_models, open_model
 from genomics.dataset import part_of_gene, read_missense_table, split_genes
 from genomics.encode import encode_missense
@@ -24,6 +27,7 @@ from genomics.metrics import (
     substitution_scores,
 )
 from genomics.score import MissenseModel
+from genomics.seen_windows import SEEN_WINDOWS, were_seen, write_seen_windows
 from genomics.training import FitOptions, train_missense
 
 GENES = 90
@@ -93,6 +97,66 @@ def test_evaluation_leaves_out_every_gene_that_was_seen(
         evaluate_missense(model, seen)
 
 
+def test_evaluation_leaves_out_a_window_that_was_seen_under_another_symbol(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, table = trained
+    parts = split_genes((f"GENE{gene}" for gene in range(GENES)), seed=0)
+    lines = table.read_text().splitlines()
+    twins = [
+        line.replace(f"{name}\t", f"{name}-ALIAS\t")
+        for name in (parts["train"][0], parts["validation"][0])
+        for line in lines
+        if line.startswith(f"{name}\t")
+    ]
+    with_twins = tmp_path / "twins.tsv"
+    with_twins.write_text("\n".join([*lines, *twins]) + "\n")
+    result, alone = evaluate_missense(model, with_twins), evaluate_missense(model, table)
+    assert result["n"] == alone["n"] | {"left_out_seen_windows": len(twins)}
+    assert alone["n"]["left_out_seen_windows"] == 0
+    assert result["metrics"] == alone["metrics"]
+    only_twins = tmp_path / "only.tsv"
+    only_twins.write_text("\n".join([_COLUMNS, *twins]) + "\n")
+    with pytest.raises(TableError, match="saw every"):
+        evaluate_missense(model, only_twins)
+
+
+def test_evaluation_prints_how_many_windows_were_left_out(
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, table = trained
+    arguments = ["evaluate", str(model), "--data", str(table)]
+    assert run(lambda: app(arguments, standalone_mode=False)) == 0
+    assert "0 whose protein window they saw under another gene's symbol" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not numpy"])
+def test_without_its_list_of_seen_windows_a_model_is_not_evaluated(
+    trained: tuple[Path, Path], tmp_path: Path, content: bytes | None
+) -> None:
+    model, table = trained
+    copied = shutil.copytree(model, tmp_path / "model")
+    (copied / SEEN_WINDOWS).unlink()
+    if content is not None:
+        (copied / SEEN_WINDOWS).write_bytes(content)
+    with pytest.raises(ModelError, match=r"seen_windows\.npy.*train or install"):
+        evaluate_missense(copied, table)
+
+
+def test_a_list_of_anything_but_hashes_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / SEEN_WINDOWS, np.zeros((2, 2)))
+    with pytest.raises(ModelError, match=r"float64 of shape \(2, 2\)"):
+        were_seen(tmp_path, ["A" * 101])
+
+
+@given(st.lists(st.text(_LETTERS + "-", max_size=8)), st.lists(st.text(_LETTERS, max_size=8)))
+def test_exactly_the_written_windows_were_seen(written: list[str], asked: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        write_seen_windows(Path(folder), written)
+        found = were_seen(Path(folder), [*written, *asked])
+    assert found.tolist() == [True] * len(written) + [each in set(written) for each in asked]
+
+
 def test_training_twice_gives_the_same_weights(tmp_path: Path) -> None:
     table = _write_table(tmp_path / "table.tsv", 40)
     options = FitOptions(epochs=1, batch=64)
@@ -142,6 +206,7 @@ def test_the_built_in_model_ships_with_its_card() -> None:
     card = (ZOO / "missense-lstm/README.md").read_text(encoding="utf-8")
     for promised in ("Intended use", "Training data", "licence", "Not a medical device", "95 %"):
         assert promised.lower() in card.lower()
+    assert (ZOO / "missense-lstm" / SEEN_WINDOWS).stat().st_size < 2**20
     genes = open_model("missense-lstm").config["split"]["genes"]
     assert not set(genes["train"]) & set(genes["validation"])
     assert not open_model("missense-lstm").genes_seen() & set(genes["test"])
@@ -157,6 +222,10 @@ def test_the_built_in_model_reaches_its_floor_on_unseen_genes(shared_data: Path)
     assert metrics["auroc"]["value"] > metrics["auroc_substitution_only"]["value"] + 0.05
     assert metrics["ece"]["value"] < 0.06
     assert metrics["auroc_per_gene_mean"]["n"] > 100
+    # EPRS is EPRS1, and some paralogs share whole windows.
+    assert result["n"]["left_out_seen_windows"] == 30
+    card = (ZOO / "missense-lstm/README.md").read_text(encoding="utf-8")
+    assert f"evaluated {result['n']['cases']:,} ({result['n']['pathogenic']:,} pathogenic)" in card
 
 
 @pytest.mark.data

@@ -93,25 +93,47 @@ class Case:
                 f"The scan is of patient '{volume.patient_id}', not '{patient_id}'; leave "
                 "--patient out, or check that this is the right scan."
             )
-        return cls(Patient(id=volume.patient_id or patient_id)).attach_volume(volume)
+        case = cls(Patient(id=volume.patient_id or patient_id))
+        return case.attach_volume(volume, mapped=True)
 
-    def attach_volume(self, volume: Volume) -> Case:
+    def attach_volume(self, volume: Volume, *, mapped: bool = False) -> Case:
         """Add a scan of the same patient.
+
+        Parameters
+        ----------
+        volume : Volume
+        mapped : bool
+            The user has said that the scan is of this patient, although the case or the scan, and
+            so perhaps the sample that is linked, does not say it.
 
         Raises
         ------
         InputError
-            If the scan names another patient.
+            If the scan names another patient; or nobody, while the case names one and the user has
+            not mapped it.
+        PatientMismatchError
+            If the scan tells the patient's id, a sample with another id was linked before that was
+            known, and the user has not mapped it again.
         """
         if volume.patient_id and self.patient.id and volume.patient_id != self.patient.id:
             raise InputError(
                 f"This scan is of patient '{volume.patient_id}', the open patient is "
                 f"'{self.patient.id}'. Close the open patient first."
             )
-        patient = self.patient
-        if patient.id is None and volume.patient_id:
-            patient = replace(patient, id=volume.patient_id)
-        return replace(self, patient=patient, volumes=(*self.volumes, volume))
+        if self.patient.id and not volume.patient_id and not mapped:
+            raise InputError(
+                f"This scan names no patient, the open patient is '{self.patient.id}'. Say "
+                "explicitly that it is the same person, or open it as another patient."
+            )
+        case = replace(self, volumes=(*self.volumes, volume))
+        if self.patient.id is None and volume.patient_id:
+            return case._with_patient_id(volume.patient_id, mapped)
+        return case
+
+    def _with_patient_id(self, patient_id: str, mapped: bool) -> Case:
+        """The case with the id that a scan tells; a sample linked without it is checked again."""
+        case = replace(self, patient=replace(self.patient, id=patient_id))
+        return case if self.variants is None else case.attach_variants(self.variants, mapped=mapped)
 
     def attach_lesions(self, lesions: LesionSet) -> Case:
         """Set the lesions of the volume they were found in, in place of earlier ones there.

@@ -19,7 +19,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.patient import Case, Patient
 from napari_precimed.core.volume import Volume
-from napari_precimed.errors import PrecimedError
+from napari_precimed.errors import PatientMismatchError, PrecimedError
 from napari_precimed.ui import dialogs, layers
 from napari_precimed.ui.edits import in_turn, measuring_all
 from napari_precimed.ui.saving import Saver
@@ -206,16 +206,32 @@ class Session(QObject):
             self._add(volume)
             return
         answer = dialogs.ask_whose_scan(self._patient_id, volume)
-        if answer == dialogs.SAME_PATIENT:
-            self._add(volume)
+        if answer == dialogs.SAME_PATIENT and self._join(volume):
             return
         self._remove(layer)
         if answer == dialogs.NEW_PATIENT:
             self.leave(lambda: self.open_case(Case.of(volume)))
 
-    def _add(self, volume: Volume) -> None:
+    def _join(self, volume: Volume) -> bool:
+        """Add a scan that the user holds to be of the open patient; whether it was added.
+
+        Where it tells the patient's id only now, a sample that was linked before needs its own yes.
+        """
         try:
-            self._case = self._case.attach_volume(volume) if self._case else Case.of(volume)
+            self._add(volume, mapped=volume.patient_id is None)
+        except PatientMismatchError as error:
+            if not dialogs.ask_mapping(error):
+                return False
+            self._add(volume, mapped=True)
+        return True
+
+    def _add(self, volume: Volume, *, mapped: bool = False) -> None:
+        try:
+            self._case = (
+                self._case.attach_volume(volume, mapped=mapped) if self._case else Case.of(volume)
+            )
+        except PatientMismatchError:
+            raise
         except PrecimedError as error:
             show_error(str(error))
             return

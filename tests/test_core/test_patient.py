@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import pytest
 
 from napari_precimed.core.geometry import Geometry
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.measure import measure
 from napari_precimed.core.patient import Case, Patient
 from napari_precimed.core.volume import Source, Volume
+from napari_precimed.errors import InputError, PatientMismatchError
 
 
 def nifti(name: str, patient_id: str | None = None) -> Volume:
@@ -47,3 +51,42 @@ def test_voxels_from_no_file_keep_their_lesions() -> None:
     drawn = Volume(np.zeros(grid.shape, np.int16), grid)
     case = Case(Patient()).attach_volume(drawn).attach_lesions(lesions_in(drawn))
     assert len(case.lesions_of(drawn)) == 1
+
+
+@dataclass
+class Variants:
+    """As much of a variant report as a case looks at."""
+
+    sample_id: str | None
+
+
+def test_another_patients_scan_is_refused_even_if_mapped() -> None:
+    with pytest.raises(InputError, match=r"'BOB'.*'ALICE'"):
+        Case(Patient("ALICE")).attach_volume(nifti("ct", "BOB"), mapped=True)
+
+
+def test_a_scan_without_a_name_joins_a_named_patient_only_if_mapped() -> None:
+    case = Case.of(nifti("before", "ALICE"))
+    with pytest.raises(InputError, match=r"names no patient.*'ALICE'"):
+        case.attach_volume(nifti("after"))
+    assert len(case.attach_volume(nifti("after"), mapped=True).volumes) == 2
+
+
+def test_a_patient_named_by_the_user_needs_no_further_mapping() -> None:
+    assert Case.of(nifti("ct"), "ALICE").patient.id == "ALICE"
+
+
+def test_a_sample_linked_before_the_id_was_known_is_checked_again() -> None:
+    case = Case.of(nifti("anonymous")).attach_variants(Variants("EVE"), mapped=True)
+    assert case.sample_link.patient_id is None
+    with pytest.raises(PatientMismatchError, match=r"'ALICE'.*'EVE'"):
+        case.attach_volume(nifti("named", "ALICE"))
+    link = case.attach_volume(nifti("named", "ALICE"), mapped=True).sample_link
+    assert (link.sample_id, link.patient_id) == ("EVE", "ALICE")
+    assert link.reason == "mapped by the user"
+
+
+def test_an_id_that_becomes_known_may_confirm_the_link() -> None:
+    case = Case.of(nifti("anonymous")).attach_variants(Variants("ALICE"), mapped=True)
+    link = case.attach_volume(nifti("named", "ALICE")).sample_link
+    assert (link.sample_id, link.patient_id, link.reason) == ("ALICE", "ALICE", "same id")

@@ -54,5 +54,5 @@ def case(scan: Path, chest: tuple[bytes, LesionSet]) -> Case:
         chest[1], geometry=volume.geometry, series_uid=None, source_path=volume.source.path
     )
     held = Case(Patient("P-01", "Ødegård 山田", "F", "19610204"), notes={"reader": "AB"})
-    held = held.attach_volume(volume).attach_lesions(lesions)
+    held = held.attach_volume(volume, mapped=True).attach_lesions(lesions)
     return held.attach_variants(nine_variants())

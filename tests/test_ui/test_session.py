@@ -37,15 +37,20 @@ def two_lesions(scan: Volume) -> LesionSet:
     return measure(labels, scan)
 
 
-def answer(button: str) -> None:
-    """Click a button of the message box that is about to open."""
+def answer(*buttons: str) -> None:
+    """Click a button of each of the message boxes that are about to open."""
+    waiting = list(buttons)
 
     def click() -> None:
         box = QApplication.activeModalWidget()
-        if not isinstance(box, QMessageBox):
+        offered = box.buttons() if isinstance(box, QMessageBox) else []
+        wanted = [b for b in offered if b.text().replace("&", "") == waiting[0]]
+        if wanted:
+            waiting.pop(0)
+        if waiting:
             QTimer.singleShot(20, click)
-            return
-        next(b for b in box.buttons() if b.text().replace("&", "") == button).click()
+        if wanted:
+            wanted[0].click()
 
     QTimer.singleShot(0, click)
 
@@ -97,6 +102,23 @@ def test_a_scan_without_a_name_joins_only_if_the_user_says_so(
     add(viewer, small_scan(None, name="anonymous"))
     wait(lambda: len(session.volumes) == 2)
     assert session.case.patient.id == "P-1"
+
+
+@pytest.mark.parametrize(
+    ("button", "patient"), [("They are the same person", "P-1"), ("Do not link", None)]
+)
+def test_an_id_that_becomes_known_needs_a_yes_for_the_sample_too(
+    viewer: Viewer, wait: Callable, button: str, patient: str | None
+) -> None:
+    session = Session.of(viewer)
+    add(viewer, small_scan(None, name="anonymous"))
+    session.set_variants(VariantReport("EVE", ()), mapped=True)
+    answer("Same patient", button)
+    named = add(viewer, small_scan("P-1", name="named"))
+    wait(lambda: session.case.patient.id == "P-1" or named not in viewer.layers)
+    assert session.case.patient.id == session.case.sample_link.patient_id == patient
+    assert len(session.volumes) == (2 if patient else 1)
+    wait(lambda: not session.saver.busy)
 
 
 def test_lesions_become_layers_and_are_kept(viewer: Viewer, wait: Callable) -> None:

@@ -67,7 +67,9 @@ class SeriesSummary:
     def __str__(self) -> str:
         number = "-" if self.number is None else self.number
         what = self.description or "no description"
-        return f"{number}: {what} ({self.modality}, {self.n_slices} slices) {self.series_uid}"
+        whose = f"patient {self.patient_id}" if self.patient_id else "no patient id"
+        facts = [f"{self.modality}", f"{self.n_slices} slices", whose, self.study_date or "no date"]
+        return f"{number}: {what} ({', '.join(facts)}) {self.series_uid}"
 
 
 def list_series(folder: str | Path) -> list[SeriesSummary]:
@@ -156,9 +158,11 @@ def _chosen(found: Sequence[list[Slice]], series: str | None, folder: Path) -> l
             return found[0]
         summaries = [_summary(slices) for slices in found]
         lines = "\n".join(f"  {summary}" for summary in summaries)
+        patients = list(dict.fromkeys(each.patient_id or "one without an id" for each in summaries))
+        whose = f" of {len(patients)} patients ({', '.join(patients)})" if len(patients) > 1 else ""
         raise SeriesChoiceError(
-            f"{folder} holds {len(found)} series; choose one by its number or UID (--series):\n"
-            f"{lines}",
+            f"{folder} holds {len(found)} series{whose}; choose one by its number or UID "
+            f"(--series):\n{lines}",
             summaries,
         )
     for key in ("SeriesInstanceUID", "SeriesNumber"):

@@ -73,5 +73,7 @@ def _already_open(path: str) -> bool:
     if viewer is None or not file.is_file() or not is_dicom(file):
         return False
     series = dcmread(file, specific_tags=["SeriesInstanceUID"]).get("SeriesInstanceUID")
+    if not series:
+        return False
     shown = (layer_scan(layer) for layer in viewer.layers)
     return any(scan is not None and scan.series_uid == series for scan in shown)

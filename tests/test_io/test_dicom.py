@@ -103,6 +103,16 @@ def test_several_series_must_be_chosen_between(write_series):
         io.read_volume(folder, series="77")
 
 
+def test_a_folder_of_several_patients_says_whose_each_series_is(write_series):
+    folder = write_series(4)
+    other = setting(PatientID="P-8", StudyDate="20250301")
+    write_series(4, other, series_uid="1.2.9", folder="series/b")
+    with pytest.raises(SeriesChoiceError, match=r"2 series of 2 patients \(P-7, P-8\)") as caught:
+        io.read_volume(folder)
+    assert "patient P-7, 20240229) 1.2.3.4.1" in str(caught.value)
+    assert "patient P-8, 20250301) 1.2.9" in str(caught.value)
+
+
 def test_a_series_that_is_no_volume_is_still_listed(write_series):
     listed = list_series(write_series(2))
     assert listed[0].n_slices == 2

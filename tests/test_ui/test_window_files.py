@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from napari import Viewer
 from napari.utils.notifications import notification_manager
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 from ui_scans import small_scan
@@ -55,6 +58,18 @@ def test_a_scan_opens_in_millimetres_and_labels_drawn_on_it_are_saved(
     assert image.save(str(copy), plugin="napari-precimed")
     assert np.array_equal(read_volume(copy).array, scan.array)
     assert read_volume(copy).geometry.matches(scan.geometry)
+
+
+def test_a_slice_without_a_series_is_not_taken_for_a_scan_that_has_none_either(
+    viewer: Viewer, scan_file: Path, tmp_path: Path
+) -> None:
+    viewer.open(scan_file, plugin="napari-precimed")
+    header = Dataset()
+    header.SOPClassUID, header.SOPInstanceUID = CTImageStorage, generate_uid()
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dcmwrite(tmp_path / "slice.dcm", header, enforce_file_format=True)
+    assert not reader._already_open(str(tmp_path / "slice.dcm"))
 
 
 @pytest.mark.parametrize("name", ["missing.nii.gz", "text.nii.gz"])

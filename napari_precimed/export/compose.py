@@ -29,6 +29,11 @@ LIMITS = (
     "Scores of variants are probabilities at the share of pathogenic variants in the model's "
     "training data. They are no classification by ACMG/AMP rules and no basis for treatment.",
 )
+_NODULE_LIMIT = (
+    "The lung-nodule model was trained on nodules of 3 to 30 mm. Masses over 3 cm are not outlined "
+    "whole; pieces of their rim may be listed as nodules."
+)
+_NODULE_MODEL = "lung-nodule"
 _READERS_OPINION_MODEL = "lung-nodule-malignancy"
 
 _LesionsOfScan = tuple[LesionSet, Volume | None]
@@ -57,9 +62,20 @@ def report_content(case: Case) -> ReportContent:
         variants=variant_table(case.variants),
         ledger=ledger_table(case.variants),
         runs=tuple(run_blocks(case)),
-        limits=LIMITS,
+        limits=_limits(found),
         created=f"napari-precimed {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _limits(found: list[_LesionsOfScan]) -> tuple[str, ...]:
+    """What holds for every report, and for the model that ran."""
+    ran = {
+        (run.model or "").partition(" ")[0]
+        for lesions, _ in found
+        for run in lesions.runs
+        if run.task == "segment"
+    }
+    return (LIMITS[0], _NODULE_LIMIT, *LIMITS[1:]) if _NODULE_MODEL in ran else LIMITS
 
 
 def _identity(case: Case) -> tuple[tuple[str, str], ...]:
@@ -176,7 +192,7 @@ def _lesion_table(lesions: LesionSet, volume: Volume | None) -> Table:
         ),
         (0.45, 1.15, 0.95, 1.35, 0.95, 1.2, 1.05, 1.45, 1.15, 0.6),
         tuple(_lesion_row(lesion, volume) for lesion in lesions),
-        tuple(_lesion_notes(lesions)),
+        tuple(_lesion_notes(lesions, volume)),
         "No lesion was found in this scan.",
     )
 
@@ -196,10 +212,17 @@ def _lesion_row(lesion: Lesion, volume: Volume | None) -> tuple[str, ...]:
     )
 
 
-def _lesion_notes(lesions: LesionSet) -> Iterator[str]:
+def _lesion_notes(lesions: LesionSet, volume: Volume | None) -> Iterator[str]:
     """What the reader of the lesion table must know."""
+    is_dicom = volume is not None and volume.source is not None and volume.source.format == "DICOM"
     yield (
-        "Slices count from 1 as stored; positions are the centroid to the patient's right or left "
+        "Slices count from 1 in order of position along the series, not by instance number, so a "
+        "viewer may number them otherwise."
+        if is_dicom
+        else "Slices count from 1 as stored."
+    )
+    yield (
+        "Positions are the centroid to the patient's right or left "
         "(R, L), anterior or posterior (A, P), superior or inferior (S, I) of the scanner's origin."
     )
     classifiers = [run.model or "" for run in lesions.runs if run.task == "classify"]

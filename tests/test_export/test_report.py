@@ -279,3 +279,21 @@ def test_files_are_written_whole_or_not_at_all(content: ReportContent, tmp_path:
     with pytest.raises(OutputError, match="absent"):
         write_pdf(content, tmp_path / "absent" / "report.pdf")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["report.html", "report.pdf"]
+
+
+def test_how_slices_count_is_said_as_it_is(case: Case) -> None:
+    drawn = case.volumes[0]
+    nifti = replace(drawn, source=replace(drawn.source, format="NIfTI"))
+    said = {
+        volume.source.format: report_content(replace(case, volumes=(volume,))).lesions[0].notes[0]
+        for volume in (drawn, nifti)
+    }
+    assert "not by instance number" in said["DICOM"]
+    assert said["NIfTI"] == "Slices count from 1 as stored."
+
+
+def test_the_nodule_models_limit_is_told_only_where_it_ran(case: Case) -> None:
+    assert any("3 to 30 mm" in limit for limit in report_content(case).limits)
+    by_hand = replace(case.lesion_sets[0], runs=())
+    others = report_content(replace(case, lesion_sets=(by_hand,))).limits
+    assert not any("3 to 30 mm" in limit for limit in others)

@@ -248,13 +248,13 @@ class Session(QObject):
             self._show(layers.labels_layer(lesions, volume))
         elif not drawn:
             layers.redraw_labels(labels, lesions)
-        axes, drawn = self.layer_of(volume, Vectors), layers.axes_layer(lesions, volume)
-        if axes is not None and drawn is not None:
-            layers.redraw_axes(axes, drawn)
+        axes, lines = self.layer_of(volume, Vectors), layers.axes_layer(lesions, volume)
+        if axes is not None and lines is not None:
+            layers.redraw_axes(axes, lines)
         elif axes is not None:
             self._remove(axes)
-        elif drawn is not None:
-            self._show(drawn)
+        elif lines is not None:
+            self._show(lines)
         self._select(self.layer_of(volume, Labels))
 
     def _select(self, layer: Layer | None) -> None:

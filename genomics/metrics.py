@@ -39,9 +39,17 @@ def auroc(
     float
         In 0..1; nan where one class is absent.
     """
-    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    weight = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
-    _, rank = np.unique(scores, return_inverse=True)
+    ranks = _ranks(scores)
+    weight = np.ones(len(ranks)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return _auroc_of_ranks(np.asarray(labels), ranks, weight)
+
+
+def _ranks(scores: npt.ArrayLike) -> npt.NDArray[np.intp]:
+    """Return each score's place among the distinct scores, from 0; what a bootstrap sorts once."""
+    return np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)[1]
+
+
+def _auroc_of_ranks(labels: npt.NDArray[Any], rank: npt.NDArray[np.intp], weight: Floats) -> float:
     positive = np.bincount(rank, weight * (labels == 1))
     negative = np.bincount(rank, weight * (labels == 0))
     if positive.sum() == 0 or negative.sum() == 0:
@@ -162,7 +170,8 @@ def missense_metrics(
     resample = GeneBootstrap(genes)
 
     def rank(scores: Floats) -> Statistic:
-        return lambda weights: auroc(labels, scores, weights)
+        ranks = _ranks(scores)
+        return lambda weights: _auroc_of_ranks(labels, ranks, weights)
 
     def calibration(weights: Floats) -> float:
         return expected_calibration_error(labels, probability, weights)
@@ -214,9 +223,10 @@ def missense_subgroups(table: pd.DataFrame, probability: Floats) -> list[dict[st
 
 def _subgroup(name: str, rows: pd.DataFrame, probability: Floats) -> dict[str, Any]:
     labels = rows["label"].to_numpy()
+    ranks = _ranks(probability)
     resample = GeneBootstrap(rows["gene"].to_numpy(), repeats=BOOTSTRAPS // 5)
     statistics: Mapping[str, Statistic] = {
-        "auroc": lambda weights: auroc(labels, probability, weights),
+        "auroc": lambda weights: _auroc_of_ranks(labels, ranks, weights),
         "ece": lambda weights: expected_calibration_error(labels, probability, weights),
     }
     every = np.ones(len(labels))

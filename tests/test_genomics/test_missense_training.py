@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folder of a small trained model and the table it was trained on."""
     folder = tmp_path_factory.mktemp("trained")
     table = _write_table(folder / "table.tsv", GENES)
-    options = FitOptions(epochs=8, patience=4, batch=64, learning_rate=1e-2)
+    options = FitOptions(epochs=2, batch=64, learning_rate=1e-2)
     train_missense(table, folder / "model", _SMALL, options, log=lambda line: None)
     return folder / "model", table
 

@@ -326,7 +326,13 @@ def _open_viewer(case: Case, database: Path) -> None:
     url = f"sqlite:///{database.resolve()}"
     with closing(CaseStore(url)) as store:
         store.save(case)
-    subprocess.Popen(
-        [sys.executable, "-m", "napari_precimed.ui", "--case", case.id],
-        env={**os.environ, "PRECIMED_DATABASE": url},
-    )
+    with database.with_name("viewer.log").open("wb") as log:
+        subprocess.Popen(  # with streams of its own, or a pipe around this command never ends
+            [sys.executable, "-m", "napari_precimed.ui", "--case", case.id],
+            env={**os.environ, "PRECIMED_DATABASE": url},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    typer.echo(f"The viewer opens on the patient; what it says goes to {log.name}")

@@ -16,7 +16,7 @@ from typing import Any
 from genomics.errors import ModelError
 
 ZOO = Path(__file__).parent / "zoo"
-CONFIG, WEIGHTS, CARD = "config.json", "model.pt", "README.md"
+CONFIG, WEIGHTS = "config.json", "model.pt"
 
 
 @dataclass(frozen=True)

@@ -288,8 +288,9 @@ def write_results(case: Case, folder: str | Path) -> dict[str, Path]:
             table.write_lesions_json(draft / "lesions.json", case)
         if case.variants is not None:
             table.write_variants_tsv(draft / "variants.tsv", case.variants)
-        report.write_html(case, draft / "report.html")
-        report.write_pdf(case, draft / "report.pdf")
+        content = report.report_content(case)  # once: it draws the pictures
+        report.write_html(content, draft / "report.html")
+        report.write_pdf(content, draft / "report.pdf")
         table.write_run_json(draft / "run.json", case)
         return publish(draft, folder, _results_in(folder))
 

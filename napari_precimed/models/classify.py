@@ -15,7 +15,7 @@ from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import CancelledError, GeometryError
 from napari_precimed.models.bundle import load_network, weights_sha256
-from napari_precimed.models.catalogue import find
+from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine
 from napari_precimed.models.preprocess import CROP_SIDE, HU_RANGE, crop_around, nodule_patch
 
@@ -63,7 +63,6 @@ def classify(
     engine = choose_engine(device)
     began = time.perf_counter()
     network = load_network(entry).to(engine.device)
-    calibration = entry.settings.get("calibration", {"scale": 1.0, "shift": 0.0})
     classified: list[Lesion] = []
     for start in range(0, len(lesions), _BATCH):
         if cancelled and cancelled():
@@ -71,7 +70,7 @@ def classify(
         group = lesions.lesions[start : start + _BATCH]
         patches = np.stack([lesion_patch(volume, lesions, lesion) for lesion in group])
         logits = predict_logits(network, patches, engine)[:, 0]
-        chances = 1 / (1 + np.exp(-(calibration["scale"] * logits + calibration["shift"])))
+        chances = calibrated(entry, logits)
         positive, negative = entry.labels[0], entry.settings["negative_label"]
         for lesion, chance in zip(group, chances, strict=True):
             probabilities = {positive: float(chance), negative: float(1 - chance)}
@@ -82,13 +81,24 @@ def classify(
         task="classify",
         model=f"{entry.name} {entry.version}",
         weights_sha256=weights_sha256(entry),
-        options={"device": device, "calibration": calibration},
+        options={"device": device, "calibration": calibration_of(entry)},
         device=f"{engine.device.type} ({engine.reason})",
         precision="float32",
         timings_s={"classify": round(time.perf_counter() - began, 3)},
         warnings=tuple(entry.settings.get("warnings", ())),
     )
     return lesions.with_lesions(classified, run)
+
+
+def calibration_of(entry: ModelEntry) -> dict[str, float]:
+    """Platt's "scale" and "shift" of a bundle's logit; such as change nothing if it has none."""
+    return dict(entry.settings.get("calibration", {"scale": 1.0, "shift": 0.0}))
+
+
+def calibrated(entry: ModelEntry, logits: NDArray) -> NDArray[np.float64]:
+    """Logits of the first output -> calibrated probabilities, same shape."""
+    platt = calibration_of(entry)
+    return 1 / (1 + np.exp(-(platt["scale"] * logits + platt["shift"])))
 
 
 def lesion_patch(volume: Volume, lesions: LesionSet, lesion: Lesion) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from scipy import optimize
 from napari_precimed.core.run import RunRecord
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry
-from napari_precimed.models.classify import predict_logits
+from napari_precimed.models.classify import calibrated, calibration_of, predict_logits
 from napari_precimed.models.inference import Engine, choose_engine
 from napari_precimed.models.preprocess import nodule_patch, resample_around
 from napari_precimed.training.fit import Batch, FitOptions
@@ -31,6 +31,7 @@ from napari_precimed.training.scores import (
     auroc,
     expected_calibration_error,
     metric,
+    reliability,
     subgroups,
 )
 
@@ -189,29 +190,31 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
     Nodules are outlined by the readers' majority; a mean rating of exactly 3 is left out.
     """
     patches = consensus_patches(nodules)
-    logits = predict_logits(load_network(entry), patches, engine)[:, 0]
-    calibration = entry.settings["calibration"]
-    chance = 1 / (1 + np.exp(-(calibration["scale"] * logits + calibration["shift"])))
+    chance = calibrated(entry, predict_logits(load_network(entry), patches, engine)[:, 0])
     rating, volume = _ratings(nodules), np.array([n.volume_mm3 for n in nodules])
     patients = np.array([n.patient for n in nodules])
     metrics = {}
-    for name, chosen in (("strict", _strict(rating)), ("loose", rating != 3)):
-        c, v, y, who = chance[chosen], volume[chosen], rating[chosen] > 3, patients[chosen]
-        metrics[f"auroc_{name}"] = metric(_ranked(auroc, c, y), who)
-        metrics[f"auroc_{name}_volume_only"] = metric(_ranked(auroc, v, y), who)
-    metrics["auprc"] = metric(_ranked(auprc, c, y), who)
-    metrics["ece"] = metric(_ranked(expected_calibration_error, c, y), who)
+    strict, loose = _strict(rating), rating != 3
+    for name, chosen in (("strict", strict), ("loose", loose)):
+        positive, who = rating[chosen] > 3, patients[chosen]
+        metrics[f"auroc_{name}"] = metric(_ranked(auroc, chance[chosen], positive), who)
+        by_volume = _ranked(auroc, volume[chosen], positive)
+        metrics[f"auroc_{name}_volume_only"] = metric(by_volume, who)
+    decided, positive, who = chance[loose], rating[loose] > 3, patients[loose]
+    metrics["auprc"] = metric(_ranked(auprc, decided, positive), who)
+    metrics["ece"] = metric(_ranked(expected_calibration_error, decided, positive), who)
     metrics["coverage"] = metric(lambda index: 1.0, patients)  # it never abstains
-    groups = size_groups([nodules[int(k)] for k in np.flatnonzero(chosen)])
+    groups = size_groups([nodules[int(k)] for k in np.flatnonzero(loose)])
     return {
         "n": {"patients": len(set(patients)), "cases": len(nodules)},
         "metrics": metrics,
-        "subgroups": subgroups("auroc_loose", _ranked(auroc, c, y), list(who), groups),
+        "subgroups": subgroups("auroc_loose", _ranked(auroc, decided, positive), who, groups),
+        "reliability": reliability(decided, positive),
         "run": RunRecord(
             task="evaluate",
             model=f"{entry.name} {entry.version}",
             weights_sha256=weights_sha256(entry),
-            options={"calibration": calibration},
+            options={"calibration": calibration_of(entry)},
             device=engine.device.type,
             precision="float32",
         ).to_dict(),

@@ -74,6 +74,25 @@ def expected_calibration_error(chance: ArrayLike, positive: ArrayLike, bins: int
     return float(sum(gaps) / len(chance))
 
 
+def reliability(chance: ArrayLike, positive: ArrayLike, bins: int = 5) -> list[dict[str, Any]]:
+    """What a reliability diagram draws: per equally wide bin, the mean chance and the frequency."""
+    chance, positive = np.asarray(chance, float), np.asarray(positive, bool)
+    place = np.minimum((chance * bins).astype(int), bins - 1)
+    rows = []
+    for k in range(bins):
+        inside = place == k
+        rows.append(
+            {
+                "from": k / bins,
+                "to": (k + 1) / bins,
+                "n": int(inside.sum()),
+                "mean_probability": _known(chance[inside].mean()) if inside.any() else None,
+                "share_positive": _known(positive[inside].mean()) if inside.any() else None,
+            }
+        )
+    return rows
+
+
 def metric(
     statistic: Callable[[NDArray[np.int_]], float],
     patients: Sequence[str] | NDArray[np.str_],
@@ -127,7 +146,7 @@ def mean_metric(values: Sequence[float | None], patients: Sequence[str]) -> dict
 def subgroups(
     name: str,
     statistic: Callable[[NDArray[np.int_]], float],
-    patients: Sequence[str],
+    patients: Sequence[str] | NDArray[np.str_],
     groups: Mapping[str, ArrayLike],
 ) -> list[dict[str, Any]]:
     """A statistic in each group, or why it is not given.

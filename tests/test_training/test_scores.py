@@ -12,6 +12,7 @@ from napari_precimed.training.scores import (
     expected_calibration_error,
     mean_metric,
     metric,
+    reliability,
     subgroups,
     surface_scores,
 )
@@ -36,6 +37,15 @@ def test_auprc():
 def test_calibration_error_of_a_forecaster_who_says_70_percent_and_is_right_half_the_time():
     chance = np.full(100, 0.7)
     assert expected_calibration_error(chance, np.arange(100) % 2) == pytest.approx(0.2, abs=0.01)
+
+
+def test_reliability_counts_every_case_once_the_surest_too():
+    rows = reliability([0.1, 0.1, 0.9, 1.0], [0, 1, 1, 1])
+    assert [row["n"] for row in rows] == [2, 0, 0, 0, 2]
+    assert rows[0]["mean_probability"] == pytest.approx(0.1)
+    assert rows[0]["share_positive"] == 0.5
+    assert rows[1]["share_positive"] is None
+    assert (rows[4]["mean_probability"], rows[4]["share_positive"]) == (0.95, 1.0)
 
 
 def test_surfaces_one_slice_apart():

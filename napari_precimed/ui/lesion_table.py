@@ -281,8 +281,19 @@ def _class(lesion: Lesion) -> str:
 
 def _all_classes(lesion: Lesion) -> str:
     if not lesion.probabilities:
-        return "No classifier ran, or it abstained"
-    return ", ".join(f"{name} {_percent(p)}" for name, p in lesion.probabilities.items())
+        return "\n".join(["No classifier ran, or it abstained", *_attributes(lesion)])
+    classes = ", ".join(f"{name} {_percent(p)}" for name, p in lesion.probabilities.items())
+    return "\n".join([classes, *_attributes(lesion)])
+
+
+def _attributes(lesion: Lesion) -> list[str]:
+    """What readers would probably write, for the tooltip of the class."""
+    if not lesion.attributes:
+        return []
+    return [
+        "Readers would probably write (1 to 5; calcification to 6):",
+        *(f"   {name} {value:.1f}" for name, value in lesion.attributes.items()),
+    ]
 
 
 def _percent(share: float | None) -> str:

@@ -70,6 +70,10 @@ def take_pictures(scratch: Path) -> None:
     lesions.table.selectRow(0)
     viewer.scene.camera.zoom *= 1.6
     keep("lesions")
+    lesions.trust.explain.click()
+    wait(lambda: not lesions.progress.running)
+    keep("explained")
+    viewer.layers.remove(next(layer for layer in viewer.layers if "saliency" in layer.name))
     files = write_synthetic_case(scratch, "PHANTOM-01")
     patient.variants.reference.choose(files.fasta)
     patient.variants.genes.choose(files.gff3)

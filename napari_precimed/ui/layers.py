@@ -41,11 +41,18 @@ _CT_WINDOW_HU = (-1000.0, 400.0)
 _AXIS_COLOURS = ("#ffd24d", "#4dd2ff")
 SALIENCY, DOUBT = "saliency", "doubt"
 """The maps that a scan may have, one of each kind."""
+_BLUE, _ORANGE = (0.1, 0.5, 1.0), (1.0, 0.5, 0.0)
 _FOR_AND_AGAINST = {
     "name": "for and against",
-    "colors": [(0.1, 0.55, 1.0), (0.0, 0.0, 0.0), (1.0, 0.5, 0.05)],
+    "colors": [(*_BLUE, 1.0), (*_BLUE, 0.0), (*_ORANGE, 0.0), (*_ORANGE, 1.0)],
+    "controls": [0.0, 0.499, 0.501, 1.0],
 }
-"""Added to a grey picture, black leaves it as it is."""
+_FOR = {"name": "for", "colors": [(*_ORANGE, 0.0), (*_ORANGE, 1.0)]}
+_IN_DOUBT = {
+    "name": "in doubt",
+    "colors": [(0.8, 0.1, 0.6, 0.0), (1.0, 0.3, 0.35, 0.6), (1.0, 0.95, 0.3, 1.0)],
+}
+"""Where a map says nothing it is transparent, and the scan under it stays as grey as it is."""
 
 
 def display_transform(geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -122,23 +129,23 @@ def axes_layer(lesions: LesionSet, volume: Volume) -> LayerData | None:
 
 
 def saliency_layer(explanation: Explanation, volume: Volume) -> LayerData:
-    """What moved a classifier's answer, as a layer to add to the scan: orange for, blue against."""
+    """What moved a classifier's answer, as a layer over the scan: orange for, blue against."""
     signed = explanation.method != "grad-cam"
     highest = _strongest(explanation.map)
     attributes = {
         **_map_attributes(SALIENCY, explanation.start, explanation.map, volume),
-        "colormap": _FOR_AND_AGAINST if signed else "inferno",
+        "colormap": _FOR_AND_AGAINST if signed else _FOR,
         "contrast_limits": (-highest, highest) if signed else (0.0, highest),
     }
     return explanation.map, attributes, "image"
 
 
 def doubt_layer(doubt: Doubt, volume: Volume) -> LayerData:
-    """Where outlines are uncertain, as a layer to add to the scan: entropy, 0 to 1 bit."""
+    """Where outlines are uncertain, as a layer over the scan: entropy, 0 to 1 bit."""
     box, start = doubt.cropped()
     attributes = {
         **_map_attributes(DOUBT, start, box, volume),
-        "colormap": "inferno",
+        "colormap": _IN_DOUBT,
         "contrast_limits": (0.0, 1.0),
     }
     return box, attributes, "image"
@@ -260,7 +267,7 @@ def _map_attributes(
         "scale": scale,
         "translate": translate + scale * np.asarray(start),
         "metadata": {METADATA_KEY: own},
-        "blending": "additive",
+        "blending": "translucent_no_depth",
         "opacity": 0.8,
         "interpolation2d": "linear",
         **_FRAME,

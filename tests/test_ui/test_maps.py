@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from napari_precimed.models.doubt import Doubt, LesionDoubt
 from napari_precimed.models.explain import Explanation
 from napari_precimed.ui import layers
 from napari_precimed.ui.desk import LESIONS, PLUGIN
+from napari_precimed.ui.lesion_table import lesion_columns
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.trust_row import doubt_line, explanation_line, model_of
 
@@ -53,6 +55,11 @@ def explanation(scan: Volume, hottest: tuple[int, int, int], **more) -> Explanat
     )  # fmt: skip
 
 
+def value_at(layer: Layer, world: np.ndarray) -> float:
+    """The value of the layer's voxel at viewer coordinates, whichever slice is shown."""
+    return layer.data[tuple(np.rint(layer.world_to_data(world)).astype(int))]
+
+
 @pytest.fixture
 def opened(viewer: Viewer, wait: Callable):
     scan = small_scan(direction=TILTED)
@@ -77,7 +84,7 @@ def test_the_maps_hottest_voxel_lies_on_the_lesion_of_an_oblique_scan(opened) ->
     world_mm = layers.to_world(scan.geometry, shown)
     assert np.allclose(world_mm, scan.geometry.index_to_world(hottest))
     labels = session.layer_of(scan, Labels)
-    assert labels.get_value(shown, world=True) == 3
+    assert value_at(labels, shown) == 3
     assert layer.units == picture.units
     assert layer.contrast_limits[0] == -layer.contrast_limits[1]
 
@@ -130,7 +137,8 @@ def test_doubt_of_all_lesions_is_one_layer(opened) -> None:
     layer = session.map_layer_of(scan, layers.DOUBT)
     picture = session.layer_of(scan, Image)
     world = picture.data_to_world((9, 31, 4))
-    assert layer.get_value(world, world=True) == pytest.approx(0.9)
+    assert value_at(layer, world) == pytest.approx(0.9)
+    assert value_at(layer, picture.data_to_world((4, 9, 24))) == pytest.approx(0.3)
     assert tuple(layer.contrast_limits) == (0, 1)
     assert "lesion 5 55%, lesion 3 91%" in doubt_line(found)
 
@@ -192,3 +200,15 @@ def test_explaining_can_be_cancelled(opened, qtbot: QtBot, wait: Callable) -> No
     wait(lambda: not table.progress.running, 120)
     assert "cancelled" in table.progress.text.text()
     assert session.map_layer_of(scan, layers.SALIENCY) is None
+
+
+def test_the_class_tells_what_readers_would_write_even_where_it_abstains() -> None:
+    scan = small_scan()
+    lesion = replace(classified(scan).lesions[0], attributes={"spiculation": 3.42, "margin": 1.0})
+    tip = next(each.tip for each in lesion_columns() if each.title == "Class")
+    assert "abstained" in tip(lesion)
+    assert "spiculation 3.4" in tip(lesion)
+    sure = replace(lesion, probabilities={"likely malignant": 0.7, "likely benign": 0.3})
+    assert tip(sure).splitlines()[0] == "likely malignant 70%, likely benign 30%"
+    assert "margin 1.0" in tip(sure)
+    assert "spiculation" not in tip(replace(lesion, attributes=None))

@@ -59,11 +59,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shared", nargs="?", type=Path, default=SHARED)
     parser.add_argument("--part", choices=("validation", "test"), default="validation")
+    parser.add_argument("--nodules", type=int, default=None, help="evenly chosen; all if left out")
     parser.add_argument("--model", default="lung-nodule")
     given = parser.parse_args()
     entry = find(given.model)
     network, threshold = load_network(entry), float(entry.settings["threshold"])
     nodules = read_lidc(given.shared / "imaging").part(given.part)
+    if given.nodules:
+        chosen = np.linspace(0, len(nodules) - 1, given.nodules).astype(int)
+        nodules = [nodules[k] for k in chosen]
     rows = [measured(network, nodule, threshold) for nodule in nodules]
     patients = [nodule.patient for nodule in nodules]
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}

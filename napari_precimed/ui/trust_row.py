@@ -168,7 +168,7 @@ def doubt_line(found: Doubt) -> str:
     known = [(share, label) for label, share in found.agreement.items() if share is not None]
     worst = ", ".join(f"lesion {label} {share:.0%}" for share, label in sorted(known)[:3])
     text = "Bright: outlines under eight mirrorings differ (entropy, 0 to 1 bit)."
-    return f"{text} They agree least on {worst}." if worst else text
+    return f"{text} Outlines agree least: {worst}." if worst else text
 
 
 def _number(found: Explanation) -> str:

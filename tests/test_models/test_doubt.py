@@ -167,6 +167,6 @@ def test_the_shipped_network_is_run_on_a_box(two_lesions):
     volume, lesions = two_lesions
     one = lesions.with_lesions(lesions.lesions[:1])
     found = doubt(volume, one)
-    assert found.lesions[0].map.shape == (16, 96, 96)
+    assert found.lesions[0].map.shape == (18, 96, 96)  # 6 slices, 8 mm around, and a tile across
     assert found.lesions[0].map.min() >= 0
     assert found.lesions[0].map.max() <= 1

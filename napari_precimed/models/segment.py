@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
@@ -100,58 +99,6 @@ def segment(
         warnings=tuple(warnings),
     )
     return Segmentation(labels, confidence, run)
-
-
-def label_lesions(
-    probability: NDArray[np.float32],
-    region: NDArray[np.bool_] | None,
-    voxel_mm3: float,
-    *,
-    threshold: float,
-    least_confidence: float,
-    least_mm3: float,
-) -> tuple[NDArray[np.int32], dict[int, float]]:
-    """Probability map -> numbered lesions.
-
-    A lesion is a connected piece (26 neighbours) over `threshold` that meets `region`, peaks at
-    `least_confidence` or more, and is no smaller than `least_mm3`. They are numbered by
-    confidence times diameter, greatest first.
-
-    Parameters
-    ----------
-    probability : ndarray of float32, shape (z, y, x)
-    region : ndarray of bool, shape (z, y, x), or None
-    voxel_mm3, least_mm3 : float
-        Cubic millimetres.
-    threshold, least_confidence : float
-        0 to 1.
-
-    Returns
-    -------
-    labels : ndarray of int32, shape (z, y, x)
-    confidence : dict of int to float
-    """
-    pieces, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
-    labels = np.zeros(probability.shape, np.int32)
-    if count == 0:
-        return labels, {}
-    index = np.arange(1, count + 1)
-    voxels = np.flatnonzero(pieces)  # few, so that nothing below looks at the whole scan
-    piece = pieces.ravel()[voxels]
-    volume_mm3 = np.bincount(piece, minlength=count + 1)[1:] * voxel_mm3
-    peak = np.zeros(count + 1, np.float32)
-    np.maximum.at(peak, piece, probability.ravel()[voxels])
-    peak = peak[1:]
-    keep = (peak >= least_confidence) & (volume_mm3 >= least_mm3)
-    if region is not None:
-        keep &= np.isin(index, piece[region.ravel()[voxels]])
-    rank = np.argsort(-(peak * np.cbrt(volume_mm3))[keep], kind="stable")
-    chosen = index[keep][rank]
-    number = np.zeros(count + 1, np.int32)
-    number[chosen] = np.arange(1, len(chosen) + 1)
-    confidence = {n: float(peak[c - 1]) for n, c in enumerate(chosen, start=1)}
-    labels.ravel()[voxels] = number[piece]
-    return labels, confidence
 
 
 def _check(entry: ModelEntry, volume: Volume) -> list[str]:

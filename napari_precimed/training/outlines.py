@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_precimed.models.outline import PATCH, point_map
+from napari_precimed.models.outline import PATCH, mirrored, point_map
 from napari_precimed.training.slabs import PreparedNodule, disturb, fit_depth, warp
 
 _ROOM = 12  # pixels around a patch, so that turning it brings nothing empty in
@@ -124,10 +124,4 @@ def _window(array: NDArray, centre: list[int]) -> NDArray:
         for c, n in zip(centre, PATCH[1:], strict=True)
     )
     height, width = array.shape[1:]
-    return array[:, _mirrored(rows, height)][:, :, _mirrored(columns, width)]
-
-
-def _mirrored(index: NDArray, size: int) -> NDArray:
-    """Indices past either end, counted back from it."""
-    index = np.where(index < 0, -1 - index, index)
-    return np.where(index >= size, 2 * size - 1 - index, index)
+    return array[:, mirrored(rows, height)][:, :, mirrored(columns, width)]

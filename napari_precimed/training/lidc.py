@@ -7,9 +7,8 @@ normalise each slice on their own.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_precimed.errors import DatasetError
+from napari_precimed.training.split import PARTS, Split, part_of, restricted
 
 FILE_NAME = "lidc_nodules.npz"
 _KEYS = ("image", "reader_bits", "offset", "name", "malignancy", "n_readers", "spacing_zyx_mm")
-SPLIT_PERCENT = {"test": 20, "validation": 12}  # the rest is training
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,13 @@ class LidcNodules:
         The arrays of the file.
     folder : Path
         Where the file lies, for what lies beside it.
+    given : mapping of str to str, or None
+        Patient -> part, where the user gave the split; a patient in no part is left out.
     """
 
     arrays: dict[str, NDArray]
     folder: Path
+    given: Mapping[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.arrays["name"])
@@ -116,13 +118,23 @@ class LidcNodules:
 
     def part(self, name: str) -> list[Nodule]:
         """The nodules of "train", "validation" or "test", as `split_of` divides the patients."""
-        return [self[i] for i, patient in enumerate(self.patients) if split_of(patient) == name]
+        return [self[i] for i, p in enumerate(self.patients) if self._part_of(p) == name]
+
+    def divided(self, split: Split) -> LidcNodules:
+        """The same nodules, divided as the user says instead."""
+        known = restricted(split, set(self.patients), "the split")
+        return replace(self, given={p: part for part in PARTS for p in known.get(part, ())})
+
+    def _part_of(self, patient: str) -> str | None:
+        return split_of(patient) if self.given is None else self.given.get(patient)
 
     def split(self) -> dict[str, list[str]]:
         """Part -> the ids of its patients."""
-        names: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+        names: dict[str, list[str]] = {part: [] for part in PARTS}
         for patient in sorted(set(self.patients)):
-            names[split_of(patient)].append(patient)
+            part = self._part_of(patient)
+            if part is not None:
+                names[part].append(patient)
         return names
 
     def without(self, patients: set[str]) -> list[Nodule]:
@@ -196,9 +208,4 @@ def split_of(patient: str, salt: str = "lidc") -> str:
     The rule is a hash of the patient's id, so a patient can never stand in two parts, whatever
     else is in the file, and all of a patient's nodules go together.
     """
-    percent = int(hashlib.sha256(f"{salt}:{patient}".encode()).hexdigest()[:8], 16) % 100
-    if percent < SPLIT_PERCENT["test"]:
-        return "test"
-    if percent < SPLIT_PERCENT["test"] + SPLIT_PERCENT["validation"]:
-        return "validation"
-    return "train"
+    return part_of(patient, salt)

@@ -56,9 +56,7 @@ def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """
     unet = network[1]  # type: ignore[index]
     image = batch["image"].to(memory_format=torch.channels_last_3d)
-    with torch.autocast(image.device.type, torch.bfloat16):
-        logits = unet(image)
-    logits, share = logits.float(), batch["share"]
+    logits, share = unet(image).float(), batch["share"]
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, share)
     probability, truth = torch.sigmoid(logits).flatten(1), (share >= 0.5).float().flatten(1)
     overlap = (probability * truth).sum(1)

@@ -21,11 +21,14 @@ import typer
 from napari_precimed.cli.terminal import (
     bar,
     case_json,
+    decimals,
     entry_json,
     exit_on_error,
     print_json,
+    print_subgroups,
     print_summary,
     say,
+    silence_followers,
 )
 from napari_precimed.errors import InputError, OutputError
 
@@ -255,22 +258,54 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="Built-in model whose recipe to follow.")],
-    data: Data,
+    name: Annotated[
+        str, typer.Argument(help="Built-in model whose recipe to follow, or `unet` for your scans.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="Data set; or images/ + labels/, MSD dataset.json, nnU-Net raw folder."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the trained bundle.")],
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     init: Annotated[str | None, typer.Option(help="Start from the weights of this bundle.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run left off.")] = False,
     device: Device = "auto",
+    model_name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model; by default the data's folder.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="JSON file: who is in which part.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Validations without a better one before it stops.")
+    ] = None,
+    early_stopping: Annotated[
+        bool,
+        typer.Option("--early-stopping/--no-early-stopping", help="Stop when it gets no better."),
+    ] = True,
+    semi_supervised: Annotated[
+        Path | None, typer.Option(help="Scans without labels to learn from as well.")
+    ] = None,
+    install: Annotated[
+        bool, typer.Option(help="Copy a model with a name of its own to where the window lists it.")
+    ] = True,
 ) -> None:
-    """Train a model of your own, as the built-in one was trained."""
+    """Train a model of your own."""
     from napari_precimed.pipeline import check_output_folder
+    from napari_precimed.training.publish import install_bundle
     from napari_precimed.training.recipes import TrainRequest
     from napari_precimed.training.recipes import train as train_model
 
     check_output_folder(out)
-    bundle = train_model(name, TrainRequest(data, out, epochs, init, resume, device), say)
+    request = TrainRequest(
+        data, out, epochs, init, resume, device, model_name, split, patience, early_stopping,
+        semi_supervised,
+    )  # fmt: skip
+    bundle = train_model(name, request, say)
     typer.echo(f"The trained bundle is {bundle}")
+    place = install_bundle(bundle) if install else None
+    if place is not None:
+        typer.echo(f"The window and `precimed models` list it as {bundle.name} ({place})")
+    else:
+        typer.echo(f"To list it in the window: PRECIMED_MODELS={out.resolve()}")
 
 
 @app.command()
@@ -289,18 +324,16 @@ def evaluate(
         return
     typer.echo(f"{figures['model']} on {figures['n']['patients']} patients it never saw:")
     for metric, figure in figures["metrics"].items():
-        value, low, high = (_decimals(v) for v in (figure["value"], *figure["ci95"]))
+        value, low, high = (decimals(v) for v in (figure["value"], *figure["ci95"]))
         typer.echo(f"  {metric:32} {value}  [{low}, {high}]  n={figure['n']}")
-
-
-def _decimals(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+    print_subgroups(figures["subgroups"])
 
 
 def main() -> None:
     """Entry point of `precimed`."""
     # A scheduler's stop ends as Ctrl-C does: half-written output is removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    silence_followers()
     exit_on_error(lambda: app(prog_name="precimed", standalone_mode=False))
 
 

@@ -151,10 +151,14 @@ def read_entry(folder: Path) -> ModelEntry:
     )
 
 
+def user_models() -> Path:
+    """Where the user's own bundles are installed."""
+    return Path(platformdirs.user_data_dir("napari-precimed", appauthor=False)) / "models"
+
+
 def _bundle_folders() -> Iterator[Path]:
     own = [Path(p) for p in os.environ.get("PRECIMED_MODELS", "").split(os.pathsep) if p]
-    shared = Path(platformdirs.user_data_dir("napari-precimed", appauthor=False)) / "models"
-    for root in (ZOO, *own, shared):
+    for root in (ZOO, *own, user_models()):
         if root.is_dir():
             yield from sorted(p for p in root.iterdir() if (p / _METADATA).is_file())
 

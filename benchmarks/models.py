@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -13,7 +13,7 @@ from napari_precimed.models.outline import PATCH, Outlines, mirrored, point_map
 
 
 class Bright(torch.nn.Module):
-    """Marks what is brighter than its slice by five spreads; an outliner only what is pointed at."""
+    """Marks what is five spreads brighter than its slice; an outliner only what is pointed at."""
 
     def __init__(self, near_point: bool = False) -> None:
         super().__init__()

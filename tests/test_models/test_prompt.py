@@ -21,7 +21,7 @@ def chest() -> Volume:
 
 def centre(volume: Volume, lesion: int) -> tuple[int, ...]:
     place = volume.geometry.world_to_index(phantom_truth("ct")[lesion].centre_mm)
-    return tuple(int(round(v)) for v in place)
+    return tuple(round(v) for v in place)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_precimed.cli.arguments import Data, Device, Image, Json, Labels, Series
 from napari_precimed.cli.terminal import (
     bar,
     case_json,
@@ -30,7 +31,8 @@ from napari_precimed.cli.terminal import (
     say,
     silence_followers,
 )
-from napari_precimed.errors import InputError, OutputError
+from napari_precimed.cli.trust import check_drawable, draw, explain, refuse_to_replace, write_doubt
+from napari_precimed.errors import InputError
 
 if TYPE_CHECKING:
     from napari_precimed.core.patient import Case
@@ -43,11 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Image = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a DICOM folder.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Series = Annotated[str | None, typer.Option(help="Series UID, where a folder holds several.")]
-Data = Annotated[Path, typer.Option(help="Data set: its file, or a folder that holds it.")]
+app.command("explain")(explain)
 
 
 @app.command()
@@ -108,7 +106,7 @@ def analyse_command(
     segment_model, classify_model = _chosen_models(model)
     _check_genome(vcf, sample, reference, genes)
     for name in RESULT_FILES:
-        _keep(out / name, image, vcf, reference, genes)
+        refuse_to_replace(out / name, image, vcf, reference, genes)
     check_output_folder(out)
     options = AnalyseOptions(segment_model, classify_model, device, vcf, sample, reference, genes)
     volume = read_volume(image, series=series)
@@ -126,6 +124,9 @@ def segment(
     image: Image,
     model: Annotated[str, typer.Option(help="Segmentation model.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Label image to write.")],
+    doubt: Annotated[
+        Path | None, typer.Option(help="Image to write of where the outlines are uncertain.")
+    ] = None,
     series: Series = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -138,16 +139,21 @@ def segment(
     from napari_precimed.pipeline import AnalyseOptions, find_lesions
 
     find(model).check("segmentation", None)
-    _keep(output, image)
-    check_output(output)
+    for path in filter(None, (output, doubt)):
+        refuse_to_replace(path, image)
+        check_output(path)
+    if doubt is not None and doubt.absolute() == output.absolute():
+        raise InputError(f"'{doubt}' is named for labels and for doubt; name two files.")
     volume = read_volume(image, series=series)
     with bar(quiet=as_json) as progress:
         options = AnalyseOptions(segment_model=model, classify_model=None, device=device)
         lesions = find_lesions(volume, options, progress=progress)
+        doubted = write_doubt(doubt, volume, lesions, model, device, progress) if doubt else None
     write_labels(output, lesions.labels, volume)
     if as_json:
+        more = {} if doubted is None else {"doubt": doubted}
         print_json({"labels": str(output), "lesions": plain(lesions.lesions),
-                     "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
+                     "runs": [run.to_dict() for run in lesions.runs], **more})  # fmt: skip
     else:
         typer.echo(f"{len(lesions)} lesions in {output}")
 
@@ -208,7 +214,7 @@ def _index(text: str) -> tuple[int, int, int]:
 @app.command()
 def classify(
     image: Image,
-    labels: Annotated[Path, typer.Argument(help="Label image on the scan's grid.")],
+    labels: Labels,
     model: Annotated[str, typer.Option(help="Classification model.")],
     series: Series = None,
     device: Device = "auto",
@@ -313,12 +319,20 @@ def evaluate(
     name: Annotated[str, typer.Argument(help="Model, or the folder of a bundle.")],
     data: Data,
     device: Device = "auto",
+    reliability: Annotated[
+        Path | None, typer.Option(help="PNG to draw of how often the probabilities come true.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on patients that its training never saw."""
+    from napari_precimed.models.catalogue import find
     from napari_precimed.training.recipes import evaluate as evaluate_model
 
+    if reliability is not None:
+        check_drawable(find(name), reliability)
     figures = evaluate_model(name, data, device, say)
+    if reliability is not None:
+        draw(figures, reliability)
     if as_json:
         print_json(figures)
         return
@@ -349,13 +363,6 @@ def _check_genome(
         _must_exist(path, option)
     if vcf is None and (sample, reference, genes) != (None, None, None):
         raise InputError("--sample, --reference and --genes belong to a VCF; name it with --vcf.")
-
-
-def _keep(output: Path, *inputs: Path | None) -> None:
-    """Refuse an output that would take the place of an input."""
-    for each in inputs:
-        if each is not None and each.exists() and output.exists() and output.samefile(each):
-            raise OutputError(f"'{output}' is an input of this command; name another output.")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_precimed.cli.bundles import classify_whole, read_channels, trust_models
 from napari_precimed.cli.terminal import (
     bar,
     case_json,
@@ -44,6 +45,15 @@ Image = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Series = Annotated[str | None, typer.Option(help="Series UID, where a folder holds several.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Let a bundle from elsewhere run code.")]
+Channels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--channel",
+        metavar="NAME=PATH",
+        help="The scan for an input channel of the model; IMAGE is the one that is left.",
+    ),
+]
 Data = Annotated[Path, typer.Option(help="Data set: its file, or a folder that holds it.")]
 
 
@@ -88,6 +98,8 @@ def analyse_command(
         str | None, typer.Option(help="Patient id, where the scan's file has none.")
     ] = None,
     series: Series = None,
+    channel: Channels = None,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -103,12 +115,15 @@ def analyse_command(
     )
 
     segment_model, classify_model = _chosen_models(model)
+    trust_models(trust, segment_model, classify_model)
     _check_genome(vcf, sample, reference, genes)
     for name in RESULT_FILES:
         _keep(out / name, image, vcf, reference, genes)
     check_output_folder(out)
-    options = AnalyseOptions(segment_model, classify_model, device, vcf, sample, reference, genes)
     volume = read_volume(image, series=series)
+    options = AnalyseOptions(
+        segment_model, classify_model, device, vcf, sample, reference, genes, read_channels(channel)
+    )
     with bar(quiet=as_json) as progress:
         case = analyse(Case.of(volume, patient), options, progress=progress)
     files = write_results(case, out)
@@ -124,6 +139,8 @@ def segment(
     model: Annotated[str, typer.Option(help="Segmentation model.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Label image to write.")],
     series: Series = None,
+    channel: Channels = None,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -135,11 +152,13 @@ def segment(
     from napari_precimed.pipeline import AnalyseOptions, find_lesions
 
     find(model).check("segmentation", None)
+    trust_models(trust, model)
     _keep(output, image)
     check_output(output)
     volume = read_volume(image, series=series)
+    channels = read_channels(channel)
     with bar(quiet=as_json) as progress:
-        options = AnalyseOptions(segment_model=model, classify_model=None, device=device)
+        options = AnalyseOptions(model, None, device, channels=channels)
         lesions = find_lesions(volume, options, progress=progress)
     write_labels(output, lesions.labels, volume)
     if as_json:
@@ -152,13 +171,17 @@ def segment(
 @app.command()
 def classify(
     image: Image,
-    labels: Annotated[Path, typer.Argument(help="Label image on the scan's grid.")],
     model: Annotated[str, typer.Option(help="Classification model.")],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(help="Label image on the scan's grid; none for a model of whole scans."),
+    ] = None,
     series: Series = None,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Say what each outlined lesion is likely to be."""
+    """Say what each outlined lesion, or the whole scan, is likely to be."""
     from napari_precimed.core.measure import measure
     from napari_precimed.export.table import plain
     from napari_precimed.io import read_volume
@@ -167,11 +190,18 @@ def classify(
     from napari_precimed.models.classify import classify as classify_lesions
     from napari_precimed.pipeline import AnalyseOptions, check_models
 
-    find(model).check("classification", None)
+    entry = find(model)
+    entry.check("classification", None)
+    trust_models(trust, model)
+    if entry.classifies_scans:
+        classify_whole(image, labels, model, series, device, as_json)
+        return
+    if labels is None:
+        raise InputError(f"'{model}' classifies outlined lesions; name their LABELS after IMAGE.")
     _must_exist(labels, "LABELS")
     volume = read_volume(image, series=series)
     check_models(volume, AnalyseOptions(None, model, device))
-    outlined = measure(read_labels(labels, volume), volume, finding=find(model).finding)
+    outlined = measure(read_labels(labels, volume), volume, finding=entry.finding)
     with bar(quiet=as_json) as progress:
         lesions = classify_lesions(volume, outlined, model, device=device, progress=progress)
     if as_json:
@@ -224,12 +254,14 @@ def train(
 def evaluate(
     name: Annotated[str, typer.Argument(help="Model, or the folder of a bundle.")],
     data: Data,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a model on patients that its training never saw."""
     from napari_precimed.training.recipes import evaluate as evaluate_model
 
+    trust_models(trust, name)
     figures = evaluate_model(name, data, device, say)
     if as_json:
         print_json(figures)

@@ -1,10 +1,10 @@
 """Outline one lesion from a point inside it: the second half of a two-stage segmentation.
 
-Two networks look at what lies around the point. The *finder* sees a wide tile and marks every lesion
-in it; the *outliner* sees a small patch at full resolution and, in a second channel, where the point
-is, and marks what was pointed at: nothing, where that is no lesion. The outline is where the mean of
-the two reaches the threshold, in one piece with the point. A click and a candidate of the automatic
-search are outlined by this same code.
+Two networks look at what lies around the point. The *finder* sees a wide tile and marks every
+lesion in it; the *outliner* sees a small patch at full resolution and, in a second channel, where
+the point is, and marks what was pointed at: nothing, where that is no lesion. The outline is where
+the mean of the two reaches the threshold, in one piece with the point. A click and a candidate of
+the automatic search are outlined by this same code.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ class _Tile:
 
     def patch(self) -> tuple[NDArray[np.float32], tuple[slice, slice, slice]]:
         """The outliner's part of the tile, and where it lies in the tile."""
-        filled = self.inner[0]
-        z0 = filled.start + _first(filled.stop - filled.start, PATCH[0], self.point[0] - filled.start)
+        first, last = self.inner[0].start, self.inner[0].stop
+        z0 = first + _first(last - first, PATCH[0], self.point[0] - first)
         z0 = int(np.clip(z0, 0, len(self.grey) - PATCH[0]))
         starts = (z0, *(p - n // 2 for p, n in zip(self.point[1:], PATCH[1:], strict=True)))
         z, y, x = (slice(s, s + n) for s, n in zip(starts, PATCH, strict=True))
@@ -215,7 +215,7 @@ def mirrored(index: NDArray[np.int_], size: int) -> NDArray[np.int_]:
 
 
 def _first(have: int, want: int, middle: float) -> int:
-    """Where `want` slices start: around `middle`, inside the image, or the image in their middle."""
+    """Where `want` slices start: around `middle` and inside the image, or else around it."""
     if have <= want:
         return -((want - have) // 2)
     return int(np.clip(round(middle - (want - 1) / 2), 0, have - want))

@@ -1,8 +1,7 @@
 """The recipe of `brain-flair-lesion`: a U-Net on FLAIR slices that also sees their neighbours.
 
-The network is a 3D one whose kernels are flat but for the first, which mixes each slice with the one
-below and the one above: it learns from slices 5 mm apart and is not misled by those 1 mm apart, and
-any tool that can slide a 3D window can run it.
+The network is a 3D one whose kernels are flat but for the first, which mixes each slice with the
+one below and the one above; any tool that can slide a 3D window can run it.
 """
 
 from __future__ import annotations

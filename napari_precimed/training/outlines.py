@@ -1,8 +1,9 @@
 """Training patches for outlining one nodule from a point inside it, cut from the LIDC crops.
 
-A patch is centred near the point, and a second channel shows where the point is. Some points lie on
-what readers did not mark, vessels mostly: there the right answer is "nothing here", and that is how
-the network learns to tell a nodule from what looks like one. A batch is a pure function of its step.
+A patch is centred near the point, and a second channel shows where the point is. Some points lie
+on what readers did not mark, vessels mostly: there the right answer is "nothing here", and that is
+how the network learns to tell a nodule from what looks like one. A batch is a pure function of its
+step.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class OutlineSampler:
         """Batch `step`: "image" (batch, 2, z, y, x) and "share" (batch, 1, z, y, x), float32."""
         rng = np.random.default_rng((self.seed, 1, step))
         parts = [self._patch(rng) for _ in range(self.batch_size)]
-        image, share, point = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
+        image, share, point = (
+            torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)
+        )
         n = len(image)
         both, share = warp(torch.cat([image, point]), torch.cat([share, share]), rng, repeats=2)
         image, point, share = both[:n], both[n:], share[:n]
@@ -103,7 +106,7 @@ def _inside(nodule: PreparedNodule, rng: np.random.Generator) -> tuple[int, int,
 def _elsewhere(
     nodule: PreparedNodule, marked: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[int, int, int] | None:
-    """A bright voxel that no reader marked, brighter than most around it; None where there is none."""
+    """A bright voxel, brighter than those around it, that no reader marked; None without one."""
     z = int(rng.integers(len(nodule.image)))
     picture = nodule.image[z].astype(np.float32)
     near = ndimage.binary_dilation(marked[max(0, z - 1) : z + 2].any(axis=0), iterations=_APART)

@@ -18,7 +18,7 @@ from napari_precimed.core.run import sha256_of
 from napari_precimed.errors import BundleError
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.config import FILES, BundleConfig
-from napari_precimed.models.trust import is_trusted
+from napari_precimed.models.trust import is_trusted, remember
 
 _HOLDERS = ("model", "state_dict", "network", "net")
 """Under which key a training checkpoint keeps the weights."""
@@ -73,6 +73,11 @@ def untrusted_wishes(name: str) -> tuple[str, ...]:
     """
     entry = find(name)
     return BundleConfig(entry.folder, trusted=is_trusted(entry)).wishes()
+
+
+def trust_from_now_on(name: str) -> None:
+    """Let the model of that name run what it wants, until its files change."""
+    remember(find(name))
 
 
 def weights_sha256(entry: ModelEntry) -> str:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_precimed.cli.arguments import Data, Device, Image, Json, Labels, Series
+from napari_precimed.cli.arguments import Channels, Data, Device, Image, Json, Series, Trust
+from napari_precimed.cli.bundles import classify_whole, read_channels, trust_models
 from napari_precimed.cli.terminal import (
     bar,
     case_json,
@@ -89,6 +90,8 @@ def analyse_command(
         str | None, typer.Option(help="Patient id, where the scan's file has none.")
     ] = None,
     series: Series = None,
+    channel: Channels = None,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -104,12 +107,15 @@ def analyse_command(
     )
 
     segment_model, classify_model = _chosen_models(model)
+    trust_models(trust, segment_model, classify_model)
     _check_genome(vcf, sample, reference, genes)
     for name in RESULT_FILES:
         refuse_to_replace(out / name, image, vcf, reference, genes)
     check_output_folder(out)
-    options = AnalyseOptions(segment_model, classify_model, device, vcf, sample, reference, genes)
     volume = read_volume(image, series=series)
+    options = AnalyseOptions(
+        segment_model, classify_model, device, vcf, sample, reference, genes, read_channels(channel)
+    )
     with bar(quiet=as_json) as progress:
         case = analyse(Case.of(volume, patient), options, progress=progress)
     files = write_results(case, out)
@@ -128,6 +134,8 @@ def segment(
         Path | None, typer.Option(help="Image to write of where the outlines are uncertain.")
     ] = None,
     series: Series = None,
+    channel: Channels = None,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -139,14 +147,16 @@ def segment(
     from napari_precimed.pipeline import AnalyseOptions, find_lesions
 
     find(model).check("segmentation", None)
+    trust_models(trust, model)
     for path in filter(None, (output, doubt)):
         refuse_to_replace(path, image)
         check_output(path)
     if doubt is not None and doubt.absolute() == output.absolute():
         raise InputError(f"'{doubt}' is named for labels and for doubt; name two files.")
     volume = read_volume(image, series=series)
+    channels = read_channels(channel)
     with bar(quiet=as_json) as progress:
-        options = AnalyseOptions(segment_model=model, classify_model=None, device=device)
+        options = AnalyseOptions(model, None, device, channels=channels)
         lesions = find_lesions(volume, options, progress=progress)
         doubted = write_doubt(doubt, volume, lesions, model, device, progress) if doubt else None
     write_labels(output, lesions.labels, volume)
@@ -181,7 +191,7 @@ def prompt(
     entry = find(model)
     entry.check("segmentation", None)
     stored = [_index(text) for text in point]
-    _keep(output, image)
+    refuse_to_replace(output, image)
     check_output(output)
     volume = read_volume(image, series=series)
     points = [volume.stored_to_canonical(index) for index in stored]
@@ -214,13 +224,17 @@ def _index(text: str) -> tuple[int, int, int]:
 @app.command()
 def classify(
     image: Image,
-    labels: Labels,
     model: Annotated[str, typer.Option(help="Classification model.")],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(help="Label image on the scan's grid; none for a model of whole scans."),
+    ] = None,
     series: Series = None,
+    trust: Trust = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Say what each outlined lesion is likely to be."""
+    """Say what each outlined lesion, or the whole scan, is likely to be."""
     from napari_precimed.core.measure import measure
     from napari_precimed.export.table import plain
     from napari_precimed.io import read_volume
@@ -229,11 +243,18 @@ def classify(
     from napari_precimed.models.classify import classify as classify_lesions
     from napari_precimed.pipeline import AnalyseOptions, check_models
 
-    find(model).check("classification", None)
+    entry = find(model)
+    entry.check("classification", None)
+    trust_models(trust, model)
+    if entry.classifies_scans:
+        classify_whole(image, labels, model, series, device, as_json)
+        return
+    if labels is None:
+        raise InputError(f"'{model}' classifies outlined lesions; name their LABELS after IMAGE.")
     _must_exist(labels, "LABELS")
     volume = read_volume(image, series=series)
     check_models(volume, AnalyseOptions(None, model, device))
-    outlined = measure(read_labels(labels, volume), volume, finding=find(model).finding)
+    outlined = measure(read_labels(labels, volume), volume, finding=entry.finding)
     with bar(quiet=as_json) as progress:
         lesions = classify_lesions(volume, outlined, model, device=device, progress=progress)
     if as_json:
@@ -318,6 +339,7 @@ def train(
 def evaluate(
     name: Annotated[str, typer.Argument(help="Model, or the folder of a bundle.")],
     data: Data,
+    trust: Trust = False,
     device: Device = "auto",
     reliability: Annotated[
         Path | None, typer.Option(help="PNG to draw of how often the probabilities come true.")
@@ -328,6 +350,7 @@ def evaluate(
     from napari_precimed.models.catalogue import find
     from napari_precimed.training.recipes import evaluate as evaluate_model
 
+    trust_models(trust, name)
     if reliability is not None:
         check_drawable(find(name), reliability)
     figures = evaluate_model(name, data, device, say)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
+from napari_precimed.errors import InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Progress, choose_engine
@@ -28,17 +29,25 @@ class Segmentation:
     confidence : dict of int to float
         Label -> the model's highest probability inside, 0 to 1; not calibrated.
     run : RunRecord
+    findings : dict of int to str
+        Label -> what it is, where a model tells several things apart.
+    probability : ndarray of float32, shape (z, y, x), or None
+        Of anything but background; not calibrated. None where it was not kept.
     """
 
     labels: NDArray[np.int32]
     confidence: dict[int, float]
     run: RunRecord
+    findings: dict[int, str] = field(default_factory=dict)
+    probability: NDArray[np.float32] | None = None
 
 
 def segment(
     volume: Volume,
     model: str = "lung-nodule",
     *,
+    channels: Mapping[str, Volume] | None = None,
+    trust: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -49,7 +58,11 @@ def segment(
     ----------
     volume : Volume
     model : str
-        Name in the catalogue, or the folder of a bundle.
+        Name in the catalogue, or the folder or zip archive of a bundle.
+    channels : mapping of str to Volume, optional
+        For a model of several input channels: the scan for each but the one that `volume` is.
+    trust : bool
+        Let a bundle from elsewhere run code.
     device : {"auto", "cpu", "cuda", "mps"}
     progress, cancelled : callable, optional
         Told and asked between tiles.
@@ -64,9 +77,18 @@ def segment(
     """
     entry = find(model)
     warnings = _check(entry, volume)
+    if entry.runs_itself:
+        from napari_precimed.models.elsewhere import segment_with_bundle
+
+        return segment_with_bundle(
+            volume, entry, channels=channels, trust=trust, device=device, progress=progress,
+            cancelled=cancelled,
+        )  # fmt: skip
+    if channels:
+        raise InputError(f"'{entry.name}' takes one scan; leave out --channel.")
     engine = choose_engine(device)
     began = time.perf_counter()
-    network = load_network(entry)
+    network = load_network(entry, trust=trust)
     loaded = time.perf_counter()
     region, more = search_region(entry.settings, volume)
     warnings += more

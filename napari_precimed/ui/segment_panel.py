@@ -101,7 +101,12 @@ class SegmentPanel(QWidget):
         task = Task.in_process(title, target, str(model.folder), hooks=False)
         task.succeeded.connect(answers.append)
         self._follow(task)
-        task.finished.connect(lambda: [then(answer) for answer in answers])
+
+        def pass_on() -> None:
+            for answer in answers:
+                then(answer)
+
+        task.finished.connect(pass_on)
 
     def _segment(self, volume: Volume, model: ModelEntry) -> None:
         from napari_precimed.pipeline import AnalyseOptions

@@ -81,9 +81,7 @@ def test_an_error_in_one_process_ends_both_with_its_message(tmp_path):
                           capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if line.startswith("told: ")]
-    assert set(told) == {
-        "told: Training failed: PrecimedError: the second process met a broken scan"
-    }
+    assert {line.split(": ")[-1] for line in told} == {"the second process met a broken scan"}
 
 
 @pytest.mark.slow
@@ -99,7 +97,8 @@ def test_torchrun_on_the_command_line_says_a_mistake_once(tmp_path):
 
 def test_a_batch_is_shared_out_whole_and_not_among_too_many():
     parts = [list(range(7))[Ranks(k, 3).slice_of(7)] for k in range(3)]
-    assert sum(parts, []) == list(range(7))
+    assert [case for part in parts for case in part] == list(range(7))
+    assert all(parts)
     with pytest.raises(InputError, match="A batch of 2 cannot be shared among 3"):
         Ranks(0, 3).slice_of(2)
 

@@ -1,6 +1,6 @@
 """A training run of a second, in a process of its own: it can be killed, or shared by two.
 
-`python toy_fit.py FOLDER [resume] [broken]` fits a small network with dropout and writes its weights.
+`python toy_fit.py FOLDER [resume] [together] [broken]` fits a small network and writes its weights.
 """
 
 from __future__ import annotations

@@ -153,6 +153,59 @@ def segment(
 
 
 @app.command()
+def prompt(
+    image: Image,
+    model: Annotated[str, typer.Option(help="Segmentation model that takes points.")],
+    point: Annotated[
+        list[str], typer.Option(help="Z,Y,X inside a lesion, from 0, as stored in the file.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Label image to write.")],
+    series: Series = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Outline the lesions that the given points lie in."""
+    from napari_precimed.core.measure import measure
+    from napari_precimed.export.table import plain
+    from napari_precimed.io import read_volume
+    from napari_precimed.io.itk import check_output, write_labels
+    from napari_precimed.models.catalogue import find
+    from napari_precimed.models.prompt import prompt as outline_at
+
+    entry = find(model)
+    entry.check("segmentation", None)
+    stored = [_index(text) for text in point]
+    _keep(output, image)
+    check_output(output)
+    volume = read_volume(image, series=series)
+    points = [volume.stored_to_canonical(index) for index in stored]
+    with bar(quiet=as_json) as progress:
+        found = outline_at(volume, points, model, device=device, progress=progress)
+    lesions = measure(
+        found.labels, volume, finding=entry.finding, confidence=found.confidence, runs=(found.run,)
+    )
+    write_labels(output, lesions.labels, volume)
+    if as_json:
+        print_json({"labels": str(output), "lesions": plain(lesions.lesions),
+                     "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
+        return
+    for warning in found.run.warnings:
+        say(warning)
+    typer.echo(f"{len(lesions)} lesions in {output}")
+
+
+def _index(text: str) -> tuple[int, int, int]:
+    """Text as Z,Y,X -> three numbers."""
+    try:
+        z, y, x = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"'{text}' is no point; give three whole numbers, as --point 40,120,200 (Z,Y,X)."
+        ) from None
+    return z, y, x
+
+
+@app.command()
 def classify(
     image: Image,
     labels: Annotated[Path, typer.Argument(help="Label image on the scan's grid.")],

@@ -7,8 +7,8 @@ normalise each slice on their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_precimed.errors import DatasetError
-from napari_precimed.training.split import PARTS, Split, part_of, restricted
+from napari_precimed.training.split import Division, Split
 
 FILE_NAME = "lidc_nodules.npz"
 _KEYS = ("image", "reader_bits", "offset", "name", "malignancy", "n_readers", "spacing_zyx_mm")
@@ -82,13 +82,13 @@ class LidcNodules:
         The arrays of the file.
     folder : Path
         Where the file lies, for what lies beside it.
-    given : mapping of str to str, or None
-        Patient -> part, where the user gave the split; a patient in no part is left out.
+    division : Division
+        Who is in which part.
     """
 
     arrays: dict[str, NDArray]
     folder: Path
-    given: Mapping[str, str] | None = None
+    division: Division = field(default_factory=lambda: Division("lidc"))
 
     def __len__(self) -> int:
         return len(self.arrays["name"])
@@ -117,25 +117,16 @@ class LidcNodules:
         return [str(name).split("/")[0] for name in self.arrays["name"]]
 
     def part(self, name: str) -> list[Nodule]:
-        """The nodules of "train", "validation" or "test", as `split_of` divides the patients."""
-        return [self[i] for i, p in enumerate(self.patients) if self._part_of(p) == name]
+        """The nodules of "train", "validation" or "test"."""
+        return [self[i] for i, p in enumerate(self.patients) if self.division.part_of(p) == name]
 
     def divided(self, split: Split) -> LidcNodules:
         """The same nodules, divided as the user says instead."""
-        known = restricted(split, set(self.patients), "the split")
-        return replace(self, given={p: part for part in PARTS for p in known.get(part, ())})
+        return replace(self, division=self.division.as_given(split, self.patients))
 
-    def _part_of(self, patient: str) -> str | None:
-        return split_of(patient) if self.given is None else self.given.get(patient)
-
-    def split(self) -> dict[str, list[str]]:
+    def split(self) -> Split:
         """Part -> the ids of its patients."""
-        names: dict[str, list[str]] = {part: [] for part in PARTS}
-        for patient in sorted(set(self.patients)):
-            part = self._part_of(patient)
-            if part is not None:
-                names[part].append(patient)
-        return names
+        return self.division.split(self.patients)
 
     def without(self, patients: set[str]) -> list[Nodule]:
         """The nodules of all other patients.
@@ -200,12 +191,3 @@ def _find(path: Path) -> Path:
     raise DatasetError(
         f"No {FILE_NAME} at '{path}'; give the file, or the folder that holds it, with --data."
     )
-
-
-def split_of(patient: str, salt: str = "lidc") -> str:
-    """Which part of the split a patient belongs to: 'train', 'validation' or 'test'.
-
-    The rule is a hash of the patient's id, so a patient can never stand in two parts, whatever
-    else is in the file, and all of a patient's nodules go together.
-    """
-    return part_of(patient, salt)

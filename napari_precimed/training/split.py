@@ -28,8 +28,15 @@ def hash_percent(patient: str, salt: str) -> int:
     return int(hashlib.sha256(f"{salt}:{patient}".encode()).hexdigest()[:8], 16) % 100
 
 
-def part_of(patient: str, salt: str) -> str:
-    """The part that the hash gives a patient: "train", "validation" or "test"."""
+def split_of(patient: str, salt: str = "lidc") -> str:
+    """The part that the hash gives a patient: "train", "validation" or "test".
+
+    Parameters
+    ----------
+    patient : str
+    salt : str
+        The data set: patients of two data sets are divided independently.
+    """
     percent = hash_percent(patient, salt)
     if percent < SPLIT_PERCENT["test"]:
         return "test"
@@ -62,7 +69,7 @@ def divide(kinds: Mapping[str, str], salt: str = "precimed") -> Split:
     split: Split = {part: [] for part in PARTS}
     if len(kinds) >= _FEW:
         for patient in sorted(kinds):
-            split[part_of(patient, salt)].append(patient)
+            split[split_of(patient, salt)].append(patient)
         return split
     room = _room(len(kinds))
     for kind in sorted(set(kinds.values())):
@@ -176,3 +183,38 @@ def restricted(split: Split, patients: set[str], where: str) -> Split:
                 f"those of the data ({', '.join(sorted(patients)[:3])}, …) must be the same."
             )
     return kept
+
+
+class Division:
+    """Who of one data set is in which part: by the rule, or as the user says.
+
+    Parameters
+    ----------
+    salt : str
+        Of the data set, as in `split_of`.
+    given : mapping of str to sequence of str, or None
+        Part -> patients; whoever it does not name is in no part.
+    """
+
+    def __init__(self, salt: str, given: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.salt = salt
+        self._given = None if given is None else {p: k for k in PARTS for p in given.get(k, ())}
+
+    def part_of(self, patient: str) -> str | None:
+        """The patient's part."""
+        if self._given is None:
+            return split_of(patient, self.salt)
+        return self._given.get(patient)
+
+    def split(self, patients: Iterable[str]) -> Split:
+        """Part -> who of the patients is in it, sorted."""
+        names: Split = {part: [] for part in PARTS}
+        for patient in sorted(set(patients)):
+            part = self.part_of(patient)
+            if part is not None:
+                names[part].append(patient)
+        return names
+
+    def as_given(self, split: Split, patients: Iterable[str]) -> Division:
+        """The division that the user gives instead, for those patients who are in the data."""
+        return Division(self.salt, restricted(split, set(patients), "the split"))

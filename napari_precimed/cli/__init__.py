@@ -306,7 +306,7 @@ def train(
     ] = None,
     early_stopping: Annotated[
         bool,
-        typer.Option("--early-stopping/--no-early-stopping", help="Stop when it gets no better."),
+        typer.Option("--early-stopping/--no-early-stopping", help="Stop when no better."),
     ] = True,
     semi_supervised: Annotated[
         Path | None, typer.Option(help="Scans without labels to learn from as well.")

@@ -8,6 +8,7 @@ PrecimedError
 │   ├── PatientMismatchError    the scan of one patient, the genome of another
 │   ├── ModelNotFoundError      a model name that does not exist
 │   ├── BundleError             a model bundle that is broken or asks for too much
+│   │   └── UntrustedBundleError  a bundle from elsewhere that wants to run code
 │   ├── DatasetError            a data set for training or evaluation that does not fit
 │   └── OutputError             a place that cannot be written
 ├── StoreError                  the database refused
@@ -100,6 +101,26 @@ class ModelNotFoundError(InputError):
 
 class BundleError(InputError):
     """A model bundle that is broken, or that asks for more than it may."""
+
+
+class UntrustedBundleError(BundleError):
+    """A bundle from elsewhere that wants to run code, or to name what it may not.
+
+    Parameters
+    ----------
+    name : str
+        The bundle's.
+    wishes : sequence of str
+        What it wants, each in its own words.
+    """
+
+    def __init__(self, name: str, wishes: Sequence[str]) -> None:
+        super().__init__(
+            f"The bundle '{name}' wants to run code: {', '.join(wishes)}. Without trust, only "
+            "networks, transforms and inferers of MONAI and torch.nn run. If you know where the "
+            "bundle comes from: --trust."
+        )
+        self.wishes = tuple(wishes)
 
 
 class DatasetError(InputError):

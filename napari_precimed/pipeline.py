@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,8 @@ class AnalyseOptions:
         Naming the sample also says that it is this patient, whatever its id.
     reference, genes : Path or None
         FASTA and GFF3; not needed where the VCF is annotated.
+    channels : mapping of str to Volume
+        For a segmentation model of several input channels: the scan for each but the first.
     """
 
     segment_model: str | None = "lung-nodule"
@@ -63,6 +65,7 @@ class AnalyseOptions:
     sample: str | None = None
     reference: Path | None = None
     genes: Path | None = None
+    channels: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def find_lesions(
@@ -87,7 +90,12 @@ def find_lesions(
     if options.segment_model is None:
         raise InputError("No segmentation model was named; choose one with --model.")
     found = segment(
-        volume, options.segment_model, device=options.device, progress=progress, cancelled=cancelled
+        volume,
+        options.segment_model,
+        channels=options.channels,
+        device=options.device,
+        progress=progress,
+        cancelled=cancelled,
     )
     if progress:
         progress("measure", 0, None)
@@ -95,6 +103,9 @@ def find_lesions(
     lesions = measure(
         found.labels, volume, finding=finding, confidence=found.confidence, runs=(found.run,)
     )
+    if found.findings:
+        named = [replace(each, finding=found.findings.get(each.label)) for each in lesions]
+        lesions = lesions.with_lesions(named)
     classifier = _classifier(options)
     if classifier is None:
         return lesions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -76,6 +77,13 @@ class Volume:
     def with_array(self, array: NDArray) -> Volume:
         """New voxels, shape (z, y, x), on the old geometry and in the old patient."""
         return replace(self, array=np.asarray(array))
+
+    def stored_to_canonical(self, index: Sequence[int]) -> tuple[int, int, int]:
+        """Index (z, y, x) into the array as the file stores it -> index into `array`."""
+        order = self.source.axis_order if self.source else AxisOrder()
+        stored_shape = np.asarray(self.array.shape)[np.argsort(order.order)]
+        z, y, x = (int(v) for v in order.apply_to_index(index, stored_shape.tolist()))
+        return z, y, x
 
     @property
     def scan_key(self) -> str | None:

@@ -1,34 +1,29 @@
 """A MONAI bundle on disk -> a network with its weights.
 
-A bundle's config can name any Python object, and its expressions are Python code. A bundle that
-did not come with this package may therefore name only classes of `monai`, `torch.nn` and
-`torch.optim`, and put parts together by calling one of those on them, as in
-``$torch.nn.Sequential(@first, @second)``; anything else is refused, with what it wanted, unless the
-caller trusts it.
+A bundle's configuration can name any Python object, and its expressions are Python code. What one
+that did not come with this package may do without the user's trust is in `config`, `permitted` and
+`expressions`.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import re
-from collections.abc import Iterator
+import zipfile
 from functools import lru_cache
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
 import torch
-from monai.bundle import ComponentLocator, ConfigParser
 
 from napari_precimed.core.run import sha256_of
 from napari_precimed.errors import BundleError
-from napari_precimed.models.catalogue import ModelEntry
+from napari_precimed.models.catalogue import ModelEntry, find
+from napari_precimed.models.config import FILES, BundleConfig
+from napari_precimed.models.trust import is_trusted, remember
 
-_ALLOWED = ("monai.", "torch.nn.", "torch.optim.")
-_NETWORK = "network_def"
-_REFERENCE = re.compile(r"@\w+(?:::\w+)*")
-_DOTTED = re.compile(r"[A-Za-z]\w*(?:\.[A-Za-z]\w*)+")
+_HOLDERS = ("model", "state_dict", "network", "net")
+"""Under which key a training checkpoint keeps the weights."""
+_PARALLEL = "module."
+"""What torch's data parallelism puts before each name."""
 
 
 def load_network(entry: ModelEntry, *, trust: bool = False) -> torch.nn.Module:
@@ -47,112 +42,62 @@ def load_network(entry: ModelEntry, *, trust: bool = False) -> torch.nn.Module:
 
     Raises
     ------
+    UntrustedBundleError
+        If it asks for more than it may.
     BundleError
-        If the config or the weights are missing, broken, do not fit each other, or ask for more
-        than they may.
+        If the config or the weights are missing, broken or do not fit each other.
     """
-    return _load(entry.folder, weights_sha256(entry), trust or entry.built_in)
+    trusted = trust or is_trusted(entry)
+    sha256 = weights_sha256(entry)
+    return _load(entry.folder, sha256, _stamp(entry.folder), trusted)
 
 
 def build_network(folder: Path, *, trusted: bool) -> torch.nn.Module:
-    """The network that ``configs/inference.json`` defines, with fresh weights."""
-    config = _read_config(folder)
-    if not trusted:
-        refuse_code(config, folder)
-    parser = ConfigParser()
-    parser.update(pairs=config)
-    try:
-        network = parser.get_parsed_content(_NETWORK)
-    except Exception as error:  # MONAI raises many kinds here
-        raise BundleError(f"The network of '{folder.name}' cannot be built: {error}") from error
+    """The network that the bundle's configuration defines, with fresh weights."""
+    config = BundleConfig(folder, trusted=trusted)
+    assert config.network_id is not None
+    network = config.build(config.network_id)
     if not isinstance(network, torch.nn.Module):
-        raise BundleError(f"'{_NETWORK}' of '{folder.name}' is {type(network)}, not a network.")
+        raise BundleError(
+            f"'{config.network_id}' of '{folder.name}' is {type(network)}, not a network."
+        )
     return network
+
+
+def untrusted_wishes(name: str) -> tuple[str, ...]:
+    """What the model of that name wants to run, quoted; nothing where it need not be asked about.
+
+    Raises
+    ------
+    ModelNotFoundError, BundleError
+    """
+    entry = find(name)
+    return BundleConfig(entry.folder, trusted=is_trusted(entry)).wishes()
+
+
+def trust_from_now_on(name: str) -> None:
+    """Let the model of that name run what it wants, until its files change."""
+    remember(find(name))
 
 
 def weights_sha256(entry: ModelEntry) -> str:
     """SHA-256 of the bundle's weights file."""
     if not entry.weights.is_file():
-        raise BundleError(f"The weights of '{entry.name}' are missing: {entry.weights}.")
+        raise BundleError(
+            f"The weights of '{entry.name}' are missing: {entry.weights}. Put them there, a "
+            f"state dict of the network that its configuration defines.{_torchscript_beside(entry)}"
+        )
     return _sha256(entry.weights, entry.weights.stat().st_mtime_ns)
 
 
-def refuse_code(config: Any, folder: Path) -> None:
-    """Raise `BundleError`, naming it, for the first thing in the config that would run code.
-
-    Only what is needed to build the network is looked at, since only that is built: `network_def`
-    and whatever it refers to.
-    """
-    for value in _reachable(config, config.get(_NETWORK), set()):
-        if isinstance(value, dict) and "_target_" in value:
-            target = str(value["_target_"])
-            if not _is_allowed_class(target):
-                raise BundleError(
-                    f"The bundle '{folder.name}' wants '{target}'; only classes of monai, torch.nn "
-                    "and torch.optim are allowed. If you know where it comes from: --trust."
-                )
-        if isinstance(value, str) and value.startswith("$") and not _only_composes(value[1:]):
-            raise BundleError(
-                f"The bundle '{folder.name}' wants to run '{value[1:]}'. If you know where it "
-                "comes from: --trust."
-            )
+def _torchscript_beside(entry: ModelEntry) -> str:
+    beside = entry.weights.with_suffix(".ts")
+    return f" {beside.name} is TorchScript, a program, and is not run." if beside.is_file() else ""
 
 
-def _only_composes(expression: str) -> bool:
-    """Whether it is one call of an allowed class on references, and nothing else."""
-    try:
-        tree = ast.parse(_REFERENCE.sub("reference", expression), mode="eval").body
-    except SyntaxError:
-        return False
-    return (
-        isinstance(tree, ast.Call)
-        and not tree.keywords
-        and all(isinstance(part, ast.Name) and part.id == "reference" for part in tree.args)
-        and _is_allowed_class(ast.unparse(tree.func))
-    )
-
-
-def _is_allowed_class(name: str) -> bool:
-    """Whether a target is a class of the allowed packages: not a function, which could do anything.
-
-    MONAI lets a bundle leave out the module of its own classes and functions.
-    """
-    if name.isidentifier():
-        modules = ComponentLocator().get_component_module_name(name)
-        name = f"{modules[0] if isinstance(modules, list) else modules}.{name}"
-    return (
-        _DOTTED.fullmatch(name) is not None
-        and name.startswith(_ALLOWED)
-        and isinstance(locate(name), type)
-    )
-
-
-def _reachable(config: dict[str, Any], value: Any, seen: set[str]) -> Iterator[Any]:
-    """`value`, everything inside it, and everything its @references lead to."""
-    yield value
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _reachable(config, inner, seen)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _reachable(config, inner, seen)
-    elif isinstance(value, str):
-        for reference in _REFERENCE.findall(value):
-            key = reference[1:].split("::")[0]
-            if key not in seen:
-                seen.add(key)
-                yield from _reachable(config, config.get(key), seen)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / "configs" / "inference.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"'{folder.name}' has no readable {file.name}: {error}") from error
-    if _NETWORK not in config:
-        raise BundleError(f"{file} defines no '{_NETWORK}'.")
-    return dict(config)
+def _stamp(folder: Path) -> tuple[int, ...]:
+    files = (folder / "configs" / name for name in FILES)
+    return tuple(file.stat().st_mtime_ns for file in files if file.is_file())
 
 
 @lru_cache(maxsize=8)
@@ -161,20 +106,54 @@ def _sha256(file: Path, _mtime_ns: int) -> str:
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, sha256: str, trusted: bool) -> torch.nn.Module:
+def _load(folder: Path, sha256: str, _config: tuple[int, ...], trusted: bool) -> torch.nn.Module:
     network = build_network(folder, trusted=trusted)
     file = folder / "models" / "model.pt"
+    known = f"{file} (SHA-256 {sha256[:12]}…)"
+    state = _weights_in(file, known)
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise BundleError(
+            f"{known} does not fit the network of '{folder.name}': {_first_misfit(error)}. Use "
+            "the weights that belong to this configuration."
+        ) from error
+    return network.eval()
+
+
+def _weights_in(file: Path, known: str) -> Any:
+    """The state dict in a file, also where it lies in a training checkpoint."""
+    if _is_torchscript(file):
+        raise BundleError(
+            f"{known} is TorchScript, a program that would run unseen; save its weights instead: "
+            "torch.save(torch.jit.load(FILE).state_dict(), 'model.pt')."
+        )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch raise many kinds for a broken file
         raise BundleError(
-            f"{file} (SHA-256 {sha256[:12]}…) is damaged, or holds more than weights: {error}"
+            f"{known} is damaged, or holds more than weights "
+            f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); copy "
+            "or download it again."
         ) from error
+    if isinstance(state, dict):
+        held = next((state[key] for key in _HOLDERS if isinstance(state.get(key), dict)), None)
+        state = state if held is None else held
+    if isinstance(state, dict) and state and all(str(k).startswith(_PARALLEL) for k in state):
+        state = {str(k).removeprefix(_PARALLEL): value for k, value in state.items()}
+    return state
+
+
+def _is_torchscript(file: Path) -> bool:
     try:
-        network.load_state_dict(state)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise BundleError(
-            f"{file} (SHA-256 {sha256[:12]}…) does not fit the network of '{folder.name}': {first}"
-        ) from error
-    return network.eval()
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def _first_misfit(error: Exception) -> str:
+    """What torch says of the first weight that does not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
+    return told.rstrip(".")[:200]

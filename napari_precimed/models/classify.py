@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_precimed.core.lesion import Lesion, LesionSet
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
-from napari_precimed.errors import CancelledError, GeometryError
+from napari_precimed.errors import CancelledError, GeometryError, InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine
@@ -61,6 +61,11 @@ def classify(
     """
     entry = find(model)
     entry.check("classification", volume.modality)
+    if entry.classifies_scans:
+        raise InputError(
+            f"'{entry.name}' classifies whole scans, not lesions; run it on the scan alone "
+            f"(precimed classify IMAGE --model {entry.name})."
+        )
     if why := volume.geometry.difference(lesions.geometry):
         raise GeometryError(f"The lesions are not on the grid of the scan: {why}.")
     engine = choose_engine(device)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
-from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
-from napari_precimed.models.lungs import lung_mask
-from napari_precimed.models.preprocess import HU_RANGE
-
-_MARGIN = 24  # voxels around the region searched, so that its edge is seen in context
+from napari_precimed.models.inference import Progress, choose_engine
+from napari_precimed.models.search import Search, search_region
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +29,25 @@ class Segmentation:
     confidence : dict of int to float
         Label -> the model's highest probability inside, 0 to 1; not calibrated.
     run : RunRecord
+    findings : dict of int to str
+        Label -> what it is, where a model tells several things apart.
+    probability : ndarray of float32, shape (z, y, x), or None
+        Of anything but background; not calibrated. None where it was not kept.
     """
 
     labels: NDArray[np.int32]
     confidence: dict[int, float]
     run: RunRecord
+    findings: dict[int, str] = field(default_factory=dict)
+    probability: NDArray[np.float32] | None = None
 
 
 def segment(
     volume: Volume,
     model: str = "lung-nodule",
     *,
+    channels: Mapping[str, Volume] | None = None,
+    trust: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -54,7 +58,11 @@ def segment(
     ----------
     volume : Volume
     model : str
-        Name in the catalogue, or the folder of a bundle.
+        Name in the catalogue, or the folder or zip archive of a bundle.
+    channels : mapping of str to Volume, optional
+        For a model of several input channels: the scan for each but the one that `volume` is.
+    trust : bool
+        Let a bundle from elsewhere run code.
     device : {"auto", "cpu", "cuda", "mps"}
     progress, cancelled : callable, optional
         Told and asked between tiles.
@@ -69,22 +77,34 @@ def segment(
     """
     entry = find(model)
     warnings = _check(entry, volume)
+    if entry.runs_itself:
+        from napari_precimed.models.elsewhere import segment_with_bundle
+
+        return segment_with_bundle(
+            volume, entry, channels=channels, trust=trust, device=device, progress=progress,
+            cancelled=cancelled,
+        )  # fmt: skip
+    if channels:
+        raise InputError(f"'{entry.name}' takes one scan; leave out --channel.")
     engine = choose_engine(device)
     began = time.perf_counter()
-    network = load_network(entry)
+    network = load_network(entry, trust=trust)
     loaded = time.perf_counter()
-    region, more = _search_region(entry, volume)
+    region, more = search_region(entry.settings, volume)
     warnings += more
-    probability = _probability(volume, region, entry, network, engine, progress, cancelled)
-    segmented = time.perf_counter()
-    labels, confidence = label_lesions(
-        probability,
+    search = Search(
+        volume.array.astype(np.float32, copy=False),
         region,
         volume.geometry.voxel_volume_mm3,
-        threshold=float(entry.settings.get("threshold", 0.5)),
-        least_confidence=float(entry.settings.get("least_confidence", 0.5)),
-        least_mm3=float(entry.settings.get("least_mm3", 0.0)),
+        entry.settings,
+        network,
+        engine,
+        progress,
+        cancelled,
     )
+    probability = search.probability()
+    segmented = time.perf_counter()
+    labels, confidence = search.lesions(probability)
     run = RunRecord(
         task="segment",
         model=f"{entry.name} {entry.version}",
@@ -102,58 +122,6 @@ def segment(
     return Segmentation(labels, confidence, run)
 
 
-def label_lesions(
-    probability: NDArray[np.float32],
-    region: NDArray[np.bool_] | None,
-    voxel_mm3: float,
-    *,
-    threshold: float,
-    least_confidence: float,
-    least_mm3: float,
-) -> tuple[NDArray[np.int32], dict[int, float]]:
-    """Probability map -> numbered lesions.
-
-    A lesion is a connected piece (26 neighbours) over `threshold` that meets `region`, peaks at
-    `least_confidence` or more, and is no smaller than `least_mm3`. They are numbered by
-    confidence times diameter, greatest first.
-
-    Parameters
-    ----------
-    probability : ndarray of float32, shape (z, y, x)
-    region : ndarray of bool, shape (z, y, x), or None
-    voxel_mm3, least_mm3 : float
-        Cubic millimetres.
-    threshold, least_confidence : float
-        0 to 1.
-
-    Returns
-    -------
-    labels : ndarray of int32, shape (z, y, x)
-    confidence : dict of int to float
-    """
-    pieces, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
-    labels = np.zeros(probability.shape, np.int32)
-    if count == 0:
-        return labels, {}
-    index = np.arange(1, count + 1)
-    voxels = np.flatnonzero(pieces)  # few, so that nothing below looks at the whole scan
-    piece = pieces.ravel()[voxels]
-    volume_mm3 = np.bincount(piece, minlength=count + 1)[1:] * voxel_mm3
-    peak = np.zeros(count + 1, np.float32)
-    np.maximum.at(peak, piece, probability.ravel()[voxels])
-    peak = peak[1:]
-    keep = (peak >= least_confidence) & (volume_mm3 >= least_mm3)
-    if region is not None:
-        keep &= np.isin(index, piece[region.ravel()[voxels]])
-    rank = np.argsort(-(peak * np.cbrt(volume_mm3))[keep], kind="stable")
-    chosen = index[keep][rank]
-    number = np.zeros(count + 1, np.int32)
-    number[chosen] = np.arange(1, len(chosen) + 1)
-    confidence = {n: float(peak[c - 1]) for n, c in enumerate(chosen, start=1)}
-    labels.ravel()[voxels] = number[piece]
-    return labels, confidence
-
-
 def _check(entry: ModelEntry, volume: Volume) -> list[str]:
     entry.check("segmentation", volume.modality)
     if volume.modality is None:
@@ -161,60 +129,9 @@ def _check(entry: ModelEntry, volume: Volume) -> list[str]:
     return []
 
 
-def _search_region(entry: ModelEntry, volume: Volume) -> tuple[NDArray[np.bool_] | None, list[str]]:
-    if entry.settings.get("region") != "lungs":
-        return None, []
-    region = lung_mask(volume.array, volume.geometry.spacing_mm)
-    if region.any():
-        return region, []
-    if volume.modality is None:
-        raise InputError(
-            f"No lungs were found in this scan, and its file does not say that it is a CT; "
-            f"'{entry.name}' needs a chest CT in Hounsfield units."
-        )
-    return region, ["No lungs were found in this scan, so no part of it was searched."]
-
-
-def _probability(
-    volume: Volume,
-    region: NDArray[np.bool_] | None,
-    entry: ModelEntry,
-    network: object,
-    engine: Engine,
-    progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
-) -> NDArray[np.float32]:
-    """Probability on the volume's grid; only the region's surroundings are computed."""
-    if region is not None and not region.any():
-        return np.zeros(volume.array.shape, np.float32)
-    box = _bounding_box(region, volume.array.shape)
-    image = np.clip(volume.array[box], *HU_RANGE).astype(np.float32)
-    z, y, x = entry.settings["tile"]
-    found = slide(
-        network,  # type: ignore[arg-type]
-        image,
-        engine,
-        tile=(z, y, x),
-        overlap=float(entry.settings.get("overlap", 0.5)),
-        wanted=None if region is None else region[box],
-        progress=progress,
-        cancelled=cancelled,
-    )
-    probability = np.zeros(volume.array.shape, np.float32)
-    probability[box] = found
-    return probability
-
-
-def _bounding_box(region: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    if region is None:
-        return tuple(slice(0, n) for n in shape)
-    box = []
-    for axis in range(3):
-        used = np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(max(0, used[0] - _MARGIN), min(shape[axis], used[-1] + 1 + _MARGIN)))
-    return tuple(box)
-
-
 def _plain(settings: dict) -> dict:
-    keep = ("tile", "overlap", "threshold", "least_confidence", "least_mm3", "region")
+    keep = (
+        "tile", "overlap", "threshold", "least_confidence", "least_mm3", "region", "finder_share",
+        "candidates",
+    )  # fmt: skip
     return {key: settings[key] for key in keep if key in settings}

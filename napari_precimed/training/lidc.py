@@ -7,9 +7,8 @@ normalise each slice on their own.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_precimed.errors import DatasetError
+from napari_precimed.training.split import Division, Split
 
 FILE_NAME = "lidc_nodules.npz"
 _KEYS = ("image", "reader_bits", "offset", "name", "malignancy", "n_readers", "spacing_zyx_mm")
-SPLIT_PERCENT = {"test": 20, "validation": 12}  # the rest is training
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,13 @@ class LidcNodules:
         The arrays of the file.
     folder : Path
         Where the file lies, for what lies beside it.
+    division : Division
+        Who is in which part.
     """
 
     arrays: dict[str, NDArray]
     folder: Path
+    division: Division = field(default_factory=lambda: Division("lidc"))
 
     def __len__(self) -> int:
         return len(self.arrays["name"])
@@ -115,15 +117,16 @@ class LidcNodules:
         return [str(name).split("/")[0] for name in self.arrays["name"]]
 
     def part(self, name: str) -> list[Nodule]:
-        """The nodules of "train", "validation" or "test", as `split_of` divides the patients."""
-        return [self[i] for i, patient in enumerate(self.patients) if split_of(patient) == name]
+        """The nodules of "train", "validation" or "test"."""
+        return [self[i] for i, p in enumerate(self.patients) if self.division.part_of(p) == name]
 
-    def split(self) -> dict[str, list[str]]:
+    def divided(self, split: Split) -> LidcNodules:
+        """The same nodules, divided as the user says instead."""
+        return replace(self, division=self.division.as_given(split, self.patients))
+
+    def split(self) -> Split:
         """Part -> the ids of its patients."""
-        names: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
-        for patient in sorted(set(self.patients)):
-            names[split_of(patient)].append(patient)
-        return names
+        return self.division.split(self.patients)
 
     def without(self, patients: set[str]) -> list[Nodule]:
         """The nodules of all other patients.
@@ -188,17 +191,3 @@ def _find(path: Path) -> Path:
     raise DatasetError(
         f"No {FILE_NAME} at '{path}'; give the file, or the folder that holds it, with --data."
     )
-
-
-def split_of(patient: str, salt: str = "lidc") -> str:
-    """Which part of the split a patient belongs to: 'train', 'validation' or 'test'.
-
-    The rule is a hash of the patient's id, so a patient can never stand in two parts, whatever
-    else is in the file, and all of a patient's nodules go together.
-    """
-    percent = int(hashlib.sha256(f"{salt}:{patient}".encode()).hexdigest()[:8], 16) % 100
-    if percent < SPLIT_PERCENT["test"]:
-        return "test"
-    if percent < SPLIT_PERCENT["test"] + SPLIT_PERCENT["validation"]:
-        return "validation"
-    return "train"

@@ -144,7 +144,7 @@ def _warp(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Cross-entropy against the scaled ratings; side outputs weigh less, unknowns nothing."""
-    logits = network(batch["image"])
+    logits = network(batch["image"]).float()
     target = batch["target"]
     known = ~torch.isnan(target)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(

@@ -94,9 +94,9 @@ class SlabSampler:
         pairs = [self._slab(rng) for _ in range(self.batch_size)]
         image = torch.from_numpy(np.stack([p[0] for p in pairs]))
         share = torch.from_numpy(np.stack([p[1] for p in pairs]))
-        image, share = _warp(image, share, rng)
+        image, share = warp(image, share, rng)
         image, share = _cut(image, share, side, rng)
-        image = _disturb(image, rng)
+        image = disturb(image, rng)
         return {"image": image[:, None].contiguous(), "share": share[:, None].contiguous()}
 
     def _slab(self, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -106,7 +106,7 @@ class SlabSampler:
             share = np.zeros_like(image)
         else:
             image, share = nodule.image, nodule.share
-        image, share = _fit_depth(image, share, nodule.without, self.depth, rng)
+        image, share, _ = fit_depth(image, share, nodule.without, self.depth, rng)
         for axis in range(3):
             if rng.random() < 0.5:
                 image, share = np.flip(image, axis), np.flip(share, axis)
@@ -124,19 +124,35 @@ def _empty_corner(nodule: PreparedNodule, rng: np.random.Generator) -> NDArray:
     return normalise_slices(wide).astype(np.float16)
 
 
-def _fit_depth(
-    image: NDArray, share: NDArray, without: NDArray, depth: int, rng: np.random.Generator
-) -> tuple[NDArray, NDArray]:
-    """Cut or continue along z to `depth` slices."""
+def fit_depth(
+    image: NDArray,
+    share: NDArray,
+    without: NDArray,
+    depth: int,
+    rng: np.random.Generator,
+    around: int | None = None,
+) -> tuple[NDArray, NDArray, int]:
+    """Cut or continue along z to `depth` slices, slice `around` among them.
+
+    Returns
+    -------
+    image, share : ndarray, shape (depth, y, x)
+    at : int
+        Where slice `around` has gone.
+    """
     have = len(image)
     if have >= depth:
-        start = int(rng.integers(have - depth + 1))
-        return image[start : start + depth], share[start : start + depth]
+        lowest, highest = 0, have - depth
+        if around is not None:
+            lowest, highest = max(lowest, around - depth + 1), min(around, highest)
+        start = int(rng.integers(lowest, highest + 1))
+        part = slice(start, start + depth)
+        return image[part], share[part], (around or 0) - start
     before = int(rng.integers(depth - have + 1))
     after = depth - have - before
     if rng.random() < 0.5:
         pad = ((before, after), (0, 0), (0, 0))
-        return np.pad(image, pad), np.pad(share, pad)
+        return np.pad(image, pad), np.pad(share, pad), (around or 0) + before
     order = np.pad(np.arange(have), (before, after), mode="symmetric")
     inside = np.zeros(depth, bool)
     inside[before : before + have] = True
@@ -144,20 +160,23 @@ def _fit_depth(
     long_image[inside] = image
     long_share = np.zeros((depth, *share.shape[1:]), share.dtype)
     long_share[inside] = share
-    return long_image, long_share
+    return long_image, long_share, (around or 0) + before
 
 
-def _warp(
-    image: torch.Tensor, share: torch.Tensor, rng: np.random.Generator
+def warp(
+    image: torch.Tensor, share: torch.Tensor, rng: np.random.Generator, repeats: int = 1
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn and zoom each slab in its plane; (batch, z, y, x)."""
-    n = len(image)
+    """Turn and zoom each slab in its plane; (batch, z, y, x).
+
+    With `repeats`, the batch is that many groups of slabs, and each group is moved alike.
+    """
+    n = len(image) // repeats
     angle = torch.from_numpy(rng.uniform(-np.pi / 6, np.pi / 6, n)).float()
     zoom = torch.from_numpy(np.exp(rng.uniform(-0.25, 0.25, n))).float()
     cos, sin, zero = torch.cos(angle) * zoom, torch.sin(angle) * zoom, torch.zeros(n)
     theta = torch.stack(
         [torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], dim=1
-    )
+    ).repeat(repeats, 1, 1)
     grid = torch.nn.functional.affine_grid(theta, list(image.shape), align_corners=False)
     sample = torch.nn.functional.grid_sample
     return (
@@ -176,7 +195,7 @@ def _cut(
     return image[window], share[window]
 
 
-def _disturb(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def disturb(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Gain, offset and noise per slab, and a little gain per slice."""
     n, depth = image.shape[:2]
     gain = torch.from_numpy(

@@ -88,6 +88,25 @@ def ask_mapping(error: PatientMismatchError) -> bool:
     return box.clickedButton() is link
 
 
+def ask_trust(title: str, wishes: Sequence[str]) -> bool:
+    """Ask whether a model from elsewhere may run code; the safe answer is no."""
+    box = QMessageBox(application_window())
+    box.setIcon(QMessageBox.Warning)
+    box.setWindowTitle("A model that wants to run code")
+    box.setText(f"The model '{title}' wants to run code on this computer.")
+    box.setInformativeText(
+        "It could read, change or send anything that you can. Trust it only if you know where it "
+        "comes from. You are not asked again until its files change."
+    )
+    box.setDetailedText("\n".join(wishes))
+    trust = box.addButton("Trust this model", QMessageBox.AcceptRole)
+    cancel = box.addButton("Do not run it", QMessageBox.RejectRole)
+    box.setDefaultButton(cancel)
+    box.setEscapeButton(cancel)
+    box.exec()
+    return box.clickedButton() is trust
+
+
 def ask_about_edits(patient_id: str | None, edited: Sequence[Volume]) -> str:
     """Ask what becomes of labels that were edited and not measured, before a patient is closed.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from napari import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -17,6 +20,8 @@ from qtpy.QtWidgets import (
 from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.volume import Volume
 from napari_precimed.models.catalogue import ModelEntry, models
+from napari_precimed.ui.channels import ChannelChoosers
+from napari_precimed.ui.dialogs import ask_trust
 from napari_precimed.ui.layers import volume_name
 from napari_precimed.ui.progress_row import ProgressRow
 from napari_precimed.ui.scrolling import fill
@@ -40,6 +45,7 @@ class SegmentPanel(QWidget):
         super().__init__()
         self._session = Session.of(napari_viewer)
         self.volume, self.model, self.classifier, self.device = (_choice() for _ in range(4))
+        self.channels = ChannelChoosers(self)
         self.about = QLabel(self)
         self.run = QPushButton("Find lesions", self)
         self.progress = ProgressRow(self)
@@ -54,22 +60,70 @@ class SegmentPanel(QWidget):
         self._model_chosen()
 
     def start(self) -> None:
-        """Run the chosen model on the chosen scan, unless a run is going on."""
+        """Run the chosen model on the chosen scan, unless a run is going on.
+
+        A bundle from elsewhere is first asked what it wants to run, and the user whether it may.
+        """
         volume: Volume | None = self.volume.currentData()
         model: ModelEntry | None = self.model.currentData()
         if volume is None or model is None or self.progress.running:
             return
+        if model.built_in:
+            self._segment(volume, model)
+            return
+        self._call(
+            "Checking the model",
+            "napari_precimed.models.bundle:untrusted_wishes",
+            model,
+            lambda wishes: self._ask(volume, model, wishes),
+        )
+
+    def _ask(self, volume: Volume, model: ModelEntry, wishes: tuple[str, ...]) -> None:
+        """Go on with a bundle that wants nothing, or whose wishes the user grants."""
+        if not wishes:
+            self._segment(volume, model)
+        elif ask_trust(model.title, wishes):
+            self._call(
+                "Remembering the answer",
+                "napari_precimed.models.bundle:trust_from_now_on",
+                model,
+                lambda _: self._segment(volume, model),
+            )
+        else:
+            self.result.setText(f"{model.title} was not run: it is not trusted.")
+            self.result.show()
+
+    def _call(
+        self, title: str, target: str, model: ModelEntry, then: Callable[[Any], None]
+    ) -> None:
+        """Have the computing process look at a bundle's files; `then` gets the answer."""
+        answers: list[Any] = []
+        task = Task.in_process(title, target, str(model.folder), hooks=False)
+        task.succeeded.connect(answers.append)
+        self._follow(task)
+
+        def pass_on() -> None:
+            for answer in answers:
+                then(answer)
+
+        task.finished.connect(pass_on)
+
+    def _segment(self, volume: Volume, model: ModelEntry) -> None:
         from napari_precimed.pipeline import AnalyseOptions
 
         options = AnalyseOptions(
-            segment_model=model.name,
+            segment_model=model.name if model.built_in else str(model.folder),
             classify_model=self.classifier.currentData(),
             device=self.device.currentData(),
+            channels=self.channels.chosen(),
         )
         task = Task.in_process(
             "Finding lesions", "napari_precimed.pipeline:find_lesions", volume, options
         )
         task.succeeded.connect(lambda lesions: self._take(volume, lesions))
+        self._follow(task)
+
+    def _follow(self, task: Task) -> None:
         self.result.hide()
         self.progress.follow(task)
         task.finished.connect(self._describe)  # after the progress row has let go of the task
@@ -93,6 +147,7 @@ class SegmentPanel(QWidget):
         inside = QWidget(self)
         layout = QVBoxLayout(inside)
         layout.addLayout(form)
+        layout.addWidget(self.channels)
         for widget in (self.about, self.run, self.progress, self.result):
             layout.addWidget(widget)
         layout.addStretch()
@@ -116,10 +171,12 @@ class SegmentPanel(QWidget):
         row = next((k for k, v in enumerate(self._session.volumes) if v is chosen), None)
         self.volume.setCurrentIndex(len(self._session.volumes) - 1 if row is None else row)
         self.volume.blockSignals(False)
+        self.channels.offer(self._session.volumes)
         self._describe()
 
     def _model_chosen(self) -> None:
         model: ModelEntry | None = self.model.currentData()
+        self.channels.ask_for(model.channels if model is not None else ())
         self.classifier.clear()
         for entry in models():
             fits = model is not None and entry.finding == model.finding

@@ -66,7 +66,7 @@ def no_computing(monkeypatch: pytest.MonkeyPatch) -> None:
     def slide(*_: object, **__: object) -> None:
         pytest.fail("the computing began")
 
-    monkeypatch.setattr("napari_precimed.models.segment.slide", slide)
+    monkeypatch.setattr("napari_precimed.models.search.slide", slide)
 
 
 @pytest.fixture(scope="session")

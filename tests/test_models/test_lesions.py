@@ -14,8 +14,9 @@ from napari_precimed.errors import GeometryError, InputError
 from napari_precimed.io.phantom import phantom_ct, phantom_mr, phantom_truth
 from napari_precimed.models.catalogue import find
 from napari_precimed.models.classify import attributes_of, classify
+from napari_precimed.models.labelling import label_lesions
 from napari_precimed.models.lungs import lung_mask
-from napari_precimed.models.segment import label_lesions, segment
+from napari_precimed.models.segment import segment
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from napari.layers import Labels, Layer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox, QPushButton
+from toy_bundles import metadata, organ_config, unet, write_bundle
 from ui_scans import small_scan
 
 from genomics.synthetic import write_synthetic_case
@@ -140,6 +142,48 @@ def test_segmenting_needs_a_scan_and_says_so(viewer: Viewer) -> None:
     assert widget.run.isEnabled()
     assert widget.model.currentText()
     assert [widget.device.itemData(k) for k in range(4)] == ["auto", "cpu", "cuda", "mps"]
+
+
+def test_a_model_of_several_channels_asks_for_each_scan(
+    viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = metadata({0: "background", 1: "tumour"}, {0: "T1", 1: "FLAIR"}, "MR")
+    write_bundle(tmp_path / "two", organ_config(network_def=unet(inputs=2)), channels)
+    monkeypatch.setenv("PRECIMED_MODELS", str(tmp_path))
+    widget = panel(viewer, SEGMENT)
+    first = replace(small_scan(), series_description="FLAIR axial", series_uid="1.1")
+    second = replace(small_scan(), series_description="T1 native", series_uid="1.2")
+    add(viewer, first)
+    add(viewer, second)
+    assert widget.channels.isHidden()
+    assert widget.channels.chosen() == {}
+    widget.model.setCurrentIndex(widget.model.findText("two"))
+    assert not widget.channels.isHidden()
+    chosen = widget.channels.chosen()
+    assert [chosen[name].series_uid for name in ("T1", "FLAIR")] == ["1.2", "1.1"]
+    widget.channels.boxes["T1"].setCurrentIndex(0)
+    assert widget.channels.chosen()["T1"].series_uid == "1.1"
+    widget.model.setCurrentIndex(0)
+    assert widget.channels.isHidden()
+
+
+def test_a_model_that_wants_code_asks_once_and_runs_nothing_on_no(
+    viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: Callable
+) -> None:
+    folder = write_bundle(tmp_path / "odd", organ_config(), metadata())
+    config = organ_config(network_def={**unet(), "channels": "$[c for c in (4, 8)]"})
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    monkeypatch.setenv("PRECIMED_MODELS", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    widget = panel(viewer, SEGMENT)
+    add(viewer, small_scan())
+    widget.model.setCurrentIndex(widget.model.findText("odd"))
+    seen = click("Do not run it")
+    widget.run.click()
+    wait(lambda: not widget.result.isHidden(), 120)
+    assert "odd" in seen[0]
+    assert "not trusted" in widget.result.text()
+    assert Session.of(viewer).case.lesion_sets == ()
 
 
 @pytest.mark.slow

@@ -1,0 +1,173 @@
+"""Probability map -> numbered lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_precimed.errors import CancelledError
+from napari_precimed.models.inference import Progress
+from napari_precimed.models.outline import Outline, Outlines
+
+
+@dataclass(frozen=True)
+class CandidateRules:
+    """What a two-stage model lists; all from its bundle's settings.
+
+    Attributes
+    ----------
+    threshold : float
+        Of the finder's probability: connected voxels above it are a candidate.
+    least_peak : float
+        Of the finder's probability in a candidate.
+    least_certainty : float
+        Of the outliner's probability at the candidate, before it is outlined.
+    least_confidence : float
+        Of the outline.
+    least_mm3 : float
+        Of the outlined lesion, cubic millimetres.
+    """
+
+    threshold: float = 0.3
+    least_peak: float = 0.5
+    least_certainty: float = 0.3
+    least_confidence: float = 0.5
+    least_mm3: float = 0.0
+
+
+def label_lesions(
+    probability: NDArray[np.float32],
+    region: NDArray[np.bool_] | None,
+    voxel_mm3: float,
+    *,
+    threshold: float,
+    least_confidence: float,
+    least_mm3: float,
+) -> tuple[NDArray[np.int32], dict[int, float]]:
+    """Probability map -> numbered lesions.
+
+    A lesion is a connected piece (26 neighbours) over `threshold` that meets `region`, peaks at
+    `least_confidence` or more, and is no smaller than `least_mm3`. They are numbered by
+    confidence times diameter, greatest first.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (z, y, x)
+    region : ndarray of bool, shape (z, y, x), or None
+    voxel_mm3, least_mm3 : float
+        Cubic millimetres.
+    threshold, least_confidence : float
+        0 to 1.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (z, y, x)
+    confidence : dict of int to float
+    """
+    pieces, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
+    labels = np.zeros(probability.shape, np.int32)
+    if count == 0:
+        return labels, {}
+    index = np.arange(1, count + 1)
+    voxels = np.flatnonzero(pieces)  # few, so that nothing below looks at the whole scan
+    piece = pieces.ravel()[voxels]
+    volume_mm3 = np.bincount(piece, minlength=count + 1)[1:] * voxel_mm3
+    peak = np.zeros(count + 1, np.float32)
+    np.maximum.at(peak, piece, probability.ravel()[voxels])
+    peak = peak[1:]
+    keep = (peak >= least_confidence) & (volume_mm3 >= least_mm3)
+    if region is not None:
+        keep &= np.isin(index, piece[region.ravel()[voxels]])
+    rank = np.argsort(-(peak * np.cbrt(volume_mm3))[keep], kind="stable")
+    chosen = index[keep][rank]
+    number = np.zeros(count + 1, np.int32)
+    number[chosen] = np.arange(1, len(chosen) + 1)
+    confidence = {n: float(peak[c - 1]) for n, c in enumerate(chosen, start=1)}
+    labels.ravel()[voxels] = number[piece]
+    return labels, confidence
+
+
+def outline_candidates(
+    image: NDArray,
+    probability: NDArray[np.float32],
+    region: NDArray[np.bool_] | None,
+    outlines: Outlines,
+    voxel_mm3: float,
+    rules: CandidateRules,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[NDArray[np.int32], dict[int, float]]:
+    """Outline each candidate of the finder, and keep what the outliner holds for a lesion.
+
+    Parameters
+    ----------
+    image : ndarray, shape (z, y, x)
+        Grey values.
+    probability : ndarray of float32, shape (z, y, x)
+        Of the finder.
+    region : ndarray of bool, shape (z, y, x), or None
+        A candidate must meet it.
+    outlines : Outlines
+    voxel_mm3 : float
+    rules : CandidateRules
+    progress, cancelled : callable, optional
+        Told and asked between candidates.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (z, y, x)
+        Numbered by confidence times diameter, greatest first.
+    confidence : dict of int to float
+    """
+    candidates, _ = label_lesions(
+        probability,
+        region,
+        voxel_mm3,
+        threshold=rules.threshold,
+        least_confidence=rules.least_peak,
+        least_mm3=0.0,
+    )
+    boxes = ndimage.find_objects(candidates)
+    taken = np.zeros(image.shape, bool)
+    kept: list[Outline] = []
+    for number, box in enumerate(boxes, start=1):
+        if cancelled and cancelled():
+            raise CancelledError("Cancelled; nothing was changed.")
+        point = _most_certain(probability[box], candidates[box] == number, box)
+        if outlines.certainty(image, point) >= rules.least_certainty:
+            outline = outlines.around(image, point)
+            size = int(outline.mask.sum())
+            new = size and not taken[outline.place][outline.mask].mean() > 0.5
+            enough = outline.confidence >= rules.least_confidence
+            if new and enough and size * voxel_mm3 >= rules.least_mm3:
+                outline.draw(taken)
+                kept.append(outline)
+        if progress:
+            progress("outline", number, len(boxes))
+    return _drawn(kept, image.shape)
+
+
+def _most_certain(
+    probability: NDArray[np.float32], piece: NDArray[np.bool_], box: tuple[slice, ...]
+) -> tuple[int, int, int]:
+    """A voxel in the middle of a piece: that nearest its centre of probability."""
+    places = np.argwhere(piece)
+    weight = probability[piece].astype(float)
+    centre = (places * weight[:, None]).sum(axis=0) / weight.sum()
+    z, y, x = places[((places - centre) ** 2).sum(axis=1).argmin()]
+    return int(z + box[0].start), int(y + box[1].start), int(x + box[2].start)
+
+
+def _drawn(
+    outlines: list[Outline], shape: tuple[int, ...]
+) -> tuple[NDArray[np.int32], dict[int, float]]:
+    ranked = sorted(outlines, key=lambda o: -o.confidence * float(np.cbrt(o.mask.sum())))
+    labels = np.zeros(shape, np.int32)
+    for number, outline in reversed(list(enumerate(ranked, start=1))):
+        outline.draw(labels, number)  # the more suspicious lies on top where two meet
+    return labels, {n: outline.confidence for n, outline in enumerate(ranked, start=1)}

@@ -72,6 +72,7 @@ def classify(
     began = time.perf_counter()
     network = load_network(entry).to(engine.device)
     classified: list[Lesion] = []
+    abstained: list[str] = []
     for start in range(0, len(lesions), _BATCH):
         if cancelled and cancelled():
             raise CancelledError("Cancelled; nothing was changed.")
@@ -80,8 +81,15 @@ def classify(
         logits = predict_logits(network, patches, engine)
         chances = calibrated(entry, logits[:, 0])
         positive, negative = entry.labels[0], entry.settings["negative_label"]
-        for lesion, chance, row in zip(group, chances, logits, strict=True):
-            probabilities = {positive: float(chance), negative: float(1 - chance)}
+        silent = abstains(entry, chances)
+        for lesion, chance, row, unsure in zip(group, chances, logits, silent, strict=True):
+            probabilities: dict[str, float] | None = {
+                positive: float(chance),
+                negative: float(1 - chance),
+            }
+            if unsure:
+                probabilities = None
+                abstained.append(f"lesion {lesion.label} ({positive} {chance:.2f})")
             attributes = attributes_of(entry, row)
             classified.append(replace(lesion, probabilities=probabilities, attributes=attributes))
         if progress:
@@ -90,11 +98,15 @@ def classify(
         task="classify",
         model=f"{entry.name} {entry.version}",
         weights_sha256=weights_sha256(entry),
-        options={"device": device, "calibration": calibration_of(entry)},
+        options={
+            "device": device,
+            "calibration": calibration_of(entry),
+            "abstain": entry.settings.get("abstain"),
+        },
         device=f"{engine.device.type} ({engine.reason})",
         precision="float32",
         timings_s={"classify": round(time.perf_counter() - began, 3)},
-        warnings=tuple(entry.settings.get("warnings", ())),
+        warnings=(*entry.settings.get("warnings", ()), *_abstentions(entry, abstained)),
     )
     return lesions.with_lesions(classified, run)
 
@@ -108,6 +120,22 @@ def calibrated(entry: ModelEntry, logits: NDArray) -> NDArray[np.float64]:
     """Logits of the first output -> calibrated probabilities, same shape."""
     platt = calibration_of(entry)
     return 1 / (1 + np.exp(-(platt["scale"] * logits + platt["shift"])))
+
+
+def abstains(entry: ModelEntry, chances: NDArray) -> NDArray[np.bool_]:
+    """Whether calibrated probabilities lie in the band in which a bundle rather says nothing."""
+    low, high = entry.settings.get("abstain", (0.5, 0.5))
+    return np.asarray((chances > low) & (chances < high))
+
+
+def _abstentions(entry: ModelEntry, lesions: list[str]) -> list[str]:
+    if not lesions:
+        return []
+    low, high = entry.settings["abstain"]
+    return [
+        f"Not classed, the probability being between {low:.2f} and {high:.2f}, where this model "
+        f"is too often wrong: {', '.join(lesions)}."
+    ]
 
 
 def attributes_of(entry: ModelEntry, logits: NDArray) -> dict[str, float] | None:

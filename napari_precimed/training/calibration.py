@@ -82,6 +82,31 @@ def fit_platt(logits: ArrayLike, positive: ArrayLike) -> dict[str, float]:
     return {"scale": round(float(scale), 4), "shift": round(float(shift), 4)}
 
 
+def abstain_band(chance: ArrayLike, positive: ArrayLike, wrong: float) -> tuple[float, float]:
+    """Between which probabilities a model should rather say nothing.
+
+    Parameters
+    ----------
+    chance : array_like, shape (n,)
+        Calibrated, on validation patients.
+    positive : array_like of bool, shape (n,)
+        At least one of each kind.
+    wrong : float
+        The share of the positive that may lie below the band, and of the negative above it.
+
+    Returns
+    -------
+    low, high : float
+        Equal where the two kinds are apart well enough without a band.
+    """
+    chance, positive = np.asarray(chance, float), np.asarray(positive, bool)
+    low = float(np.quantile(chance[positive], wrong))
+    high = float(np.quantile(chance[~positive], 1 - wrong))
+    if low >= high:
+        low = high = (low + high) / 2
+    return round(low, 4), round(high, 4)
+
+
 def draw_reliability(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Draw a reliability diagram as PNG: how often what was said came true.
 

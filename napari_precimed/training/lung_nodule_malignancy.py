@@ -19,10 +19,15 @@ from numpy.typing import NDArray
 from napari_precimed.core.run import RunRecord
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry
-from napari_precimed.models.classify import calibrated, calibration_of, predict_logits
+from napari_precimed.models.classify import (
+    abstains,
+    calibrated,
+    calibration_of,
+    predict_logits,
+)
 from napari_precimed.models.inference import Engine, choose_engine
 from napari_precimed.models.preprocess import nodule_patch, resample_around
-from napari_precimed.training.calibration import fit_platt
+from napari_precimed.training.calibration import abstain_band, fit_temperature
 from napari_precimed.training.fit import Batch, FitOptions
 from napari_precimed.training.lidc import LidcNodules, Nodule, read_lidc
 from napari_precimed.training.lung_nodule import size_groups
@@ -30,6 +35,7 @@ from napari_precimed.training.scores import (
     auprc,
     auroc,
     expected_calibration_error,
+    mean_metric,
     metric,
     reliability,
     subgroups,
@@ -39,6 +45,8 @@ ATTRIBUTES = ("subtlety", "calcification", "margin", "lobulation", "spiculation"
 _HIGHEST = {"calcification": 6}  # the other scales end at 5
 _SIDE_WEIGHT = 0.3
 RATINGS_FILE = "lidc_nodule_ratings.csv"
+WRONG = 0.1
+"""Share of the suspicious that may lie below the band of abstaining, and of the others above it."""
 
 
 OPTIONS = FitOptions(
@@ -172,11 +180,17 @@ def validation(data: LidcNodules) -> Callable[[torch.nn.Module], float]:
 
 
 def settings_of(network: torch.nn.Module, data: LidcNodules) -> dict[str, Any]:
-    """The calibration, fitted on the validation nodules."""
-    nodules = data.part("validation")
+    """Calibration and the band in which to abstain, fitted on the validation nodules.
+
+    A temperature alone: an output of 0 is a mean rating of 3 by construction, and must stay so.
+    """
+    nodules = [n for n in data.part("validation") if n.malignancy != 3]
     engine = choose_engine(next(network.parameters()).device.type)
     logits = predict_logits(network, consensus_patches(nodules), engine)[:, 0]
-    return {"calibration": fit_calibration(logits, _ratings(nodules))}
+    positive = _ratings(nodules) > 3
+    calibration = fit_temperature(logits, positive)
+    chance = 1 / (1 + np.exp(-calibration["scale"] * logits))
+    return {"calibration": calibration, "abstain": list(abstain_band(chance, positive, WRONG))}
 
 
 def consensus_patches(nodules: Sequence[Nodule]) -> NDArray[np.float32]:
@@ -203,7 +217,13 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
     decided, positive, who = chance[loose], rating[loose] > 3, patients[loose]
     metrics["auprc"] = metric(_ranked(auprc, decided, positive), who)
     metrics["ece"] = metric(_ranked(expected_calibration_error, decided, positive), who)
-    metrics["coverage"] = metric(lambda index: 1.0, patients)  # it never abstains
+    said = ~abstains(entry, decided)
+    metrics["coverage"] = metric(lambda index: float(said[index].mean()), who)
+    right = (decided >= 0.5) == positive
+    metrics["accuracy_where_decided"] = mean_metric(
+        [float(r) if s else None for r, s in zip(right, said, strict=True)], who.tolist()
+    )
+    metrics["accuracy_without_abstaining"] = mean_metric(right.astype(float).tolist(), who.tolist())
     groups = size_groups([nodules[int(k)] for k in np.flatnonzero(loose)])
     return {
         "n": {"patients": len(set(patients)), "cases": len(nodules)},
@@ -214,7 +234,10 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
             task="evaluate",
             model=f"{entry.name} {entry.version}",
             weights_sha256=weights_sha256(entry),
-            options={"calibration": calibration_of(entry)},
+            options={
+                "calibration": calibration_of(entry),
+                "abstain": entry.settings.get("abstain"),
+            },
             device=engine.device.type,
             precision="float32",
         ).to_dict(),
@@ -234,15 +257,3 @@ def _ratings(nodules: Sequence[Nodule]) -> NDArray[np.float64]:
 def _strict(rating: NDArray) -> NDArray[np.bool_]:
     """Nodules on which the readers agree: rated at most 2, or at least 4."""
     return (rating <= 2) | (rating >= 4)
-
-
-def fit_calibration(logits: NDArray, malignancy: NDArray) -> dict[str, float]:
-    """Platt scaling on validation nodules: rating above 3 against below; 3 is left out.
-
-    Returns
-    -------
-    dict
-        "scale" and "shift" of the logit.
-    """
-    decided = malignancy != 3
-    return fit_platt(logits[decided], malignancy[decided] > 3)

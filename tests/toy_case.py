@@ -73,6 +73,7 @@ def lesions_in(volume: Volume) -> LesionSet:
             labels, grid, 1, (10, 50, 110), 7.0,
             finding="lung nodule", confidence=0.91,
             probabilities={"malignant": 0.73, "benign": 0.27},
+            attributes={"spiculation": 3.4, "calcification": 5.9},
         ),
         ball_lesion(labels, grid, 2, (15, 70, 35), 4.0, finding="lung nodule", confidence=0.6),
         ball_lesion(

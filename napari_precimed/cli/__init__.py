@@ -18,17 +18,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_precimed.cli.arguments import Channels, Data, Device, Image, Json, Series, Trust
 from napari_precimed.cli.bundles import classify_whole, read_channels, trust_models
 from napari_precimed.cli.terminal import (
     bar,
     case_json,
+    decimals,
     entry_json,
     exit_on_error,
     print_json,
+    print_subgroups,
     print_summary,
     say,
+    silence_followers,
 )
-from napari_precimed.errors import InputError, OutputError
+from napari_precimed.cli.trust import check_drawable, draw, explain, refuse_to_replace, write_doubt
+from napari_precimed.errors import InputError
 
 if TYPE_CHECKING:
     from napari_precimed.core.patient import Case
@@ -41,20 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Image = Annotated[Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a DICOM folder.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Series = Annotated[str | None, typer.Option(help="Series UID, where a folder holds several.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Let a bundle from elsewhere run code.")]
-Channels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--channel",
-        metavar="NAME=PATH",
-        help="The scan for an input channel of the model; IMAGE is the one that is left.",
-    ),
-]
-Data = Annotated[Path, typer.Option(help="Data set: its file, or a folder that holds it.")]
+app.command("explain")(explain)
 
 
 @app.command()
@@ -118,7 +110,7 @@ def analyse_command(
     trust_models(trust, segment_model, classify_model)
     _check_genome(vcf, sample, reference, genes)
     for name in RESULT_FILES:
-        _keep(out / name, image, vcf, reference, genes)
+        refuse_to_replace(out / name, image, vcf, reference, genes)
     check_output_folder(out)
     volume = read_volume(image, series=series)
     options = AnalyseOptions(
@@ -138,6 +130,9 @@ def segment(
     image: Image,
     model: Annotated[str, typer.Option(help="Segmentation model.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Label image to write.")],
+    doubt: Annotated[
+        Path | None, typer.Option(help="Image to write of where the outlines are uncertain.")
+    ] = None,
     series: Series = None,
     channel: Channels = None,
     trust: Trust = False,
@@ -153,17 +148,22 @@ def segment(
 
     find(model).check("segmentation", None)
     trust_models(trust, model)
-    _keep(output, image)
-    check_output(output)
+    for path in filter(None, (output, doubt)):
+        refuse_to_replace(path, image)
+        check_output(path)
+    if doubt is not None and doubt.absolute() == output.absolute():
+        raise InputError(f"'{doubt}' is named for labels and for doubt; name two files.")
     volume = read_volume(image, series=series)
     channels = read_channels(channel)
     with bar(quiet=as_json) as progress:
         options = AnalyseOptions(model, None, device, channels=channels)
         lesions = find_lesions(volume, options, progress=progress)
+        doubted = write_doubt(doubt, volume, lesions, model, device, progress) if doubt else None
     write_labels(output, lesions.labels, volume)
     if as_json:
+        more = {} if doubted is None else {"doubt": doubted}
         print_json({"labels": str(output), "lesions": plain(lesions.lesions),
-                     "runs": [run.to_dict() for run in lesions.runs]})  # fmt: skip
+                     "runs": [run.to_dict() for run in lesions.runs], **more})  # fmt: skip
     else:
         typer.echo(f"{len(lesions)} lesions in {output}")
 
@@ -191,7 +191,7 @@ def prompt(
     entry = find(model)
     entry.check("segmentation", None)
     stored = [_index(text) for text in point]
-    _keep(output, image)
+    refuse_to_replace(output, image)
     check_output(output)
     volume = read_volume(image, series=series)
     points = [volume.stored_to_canonical(index) for index in stored]
@@ -285,22 +285,54 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="Built-in model whose recipe to follow.")],
-    data: Data,
+    name: Annotated[
+        str, typer.Argument(help="Built-in model whose recipe to follow, or `unet` for your scans.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="Data set; or images/ + labels/, MSD dataset.json, nnU-Net raw folder."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the trained bundle.")],
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.")] = None,
     init: Annotated[str | None, typer.Option(help="Start from the weights of this bundle.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on where a stopped run left off.")] = False,
     device: Device = "auto",
+    model_name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model; by default the data's folder.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="JSON file: who is in which part.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Validations without a better one before it stops.")
+    ] = None,
+    early_stopping: Annotated[
+        bool,
+        typer.Option("--early-stopping/--no-early-stopping", help="Stop when no better."),
+    ] = True,
+    semi_supervised: Annotated[
+        Path | None, typer.Option(help="Scans without labels to learn from as well.")
+    ] = None,
+    install: Annotated[
+        bool, typer.Option(help="Copy a model with a name of its own to where the window lists it.")
+    ] = True,
 ) -> None:
-    """Train a model of your own, as the built-in one was trained."""
+    """Train a model of your own."""
     from napari_precimed.pipeline import check_output_folder
+    from napari_precimed.training.publish import install_bundle
     from napari_precimed.training.recipes import TrainRequest
     from napari_precimed.training.recipes import train as train_model
 
     check_output_folder(out)
-    bundle = train_model(name, TrainRequest(data, out, epochs, init, resume, device), say)
+    request = TrainRequest(
+        data, out, epochs, init, resume, device, model_name, split, patience, early_stopping,
+        semi_supervised,
+    )  # fmt: skip
+    bundle = train_model(name, request, say)
     typer.echo(f"The trained bundle is {bundle}")
+    place = install_bundle(bundle) if install else None
+    if place is not None:
+        typer.echo(f"The window and `precimed models` list it as {bundle.name} ({place})")
+    else:
+        typer.echo(f"To list it in the window: PRECIMED_MODELS={out.resolve()}")
 
 
 @app.command()
@@ -309,30 +341,36 @@ def evaluate(
     data: Data,
     trust: Trust = False,
     device: Device = "auto",
+    reliability: Annotated[
+        Path | None, typer.Option(help="PNG to draw of how often the probabilities come true.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model on patients that its training never saw."""
+    from napari_precimed.models.catalogue import find
     from napari_precimed.training.recipes import evaluate as evaluate_model
 
     trust_models(trust, name)
+    if reliability is not None:
+        check_drawable(find(name), reliability)
     figures = evaluate_model(name, data, device, say)
+    if reliability is not None:
+        draw(figures, reliability)
     if as_json:
         print_json(figures)
         return
     typer.echo(f"{figures['model']} on {figures['n']['patients']} patients it never saw:")
     for metric, figure in figures["metrics"].items():
-        value, low, high = (_decimals(v) for v in (figure["value"], *figure["ci95"]))
+        value, low, high = (decimals(v) for v in (figure["value"], *figure["ci95"]))
         typer.echo(f"  {metric:32} {value}  [{low}, {high}]  n={figure['n']}")
-
-
-def _decimals(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+    print_subgroups(figures["subgroups"])
 
 
 def main() -> None:
     """Entry point of `precimed`."""
     # A scheduler's stop ends as Ctrl-C does: half-written output is removed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    silence_followers()
     exit_on_error(lambda: app(prog_name="precimed", standalone_mode=False))
 
 
@@ -348,13 +386,6 @@ def _check_genome(
         _must_exist(path, option)
     if vcf is None and (sample, reference, genes) != (None, None, None):
         raise InputError("--sample, --reference and --genes belong to a VCF; name it with --vcf.")
-
-
-def _keep(output: Path, *inputs: Path | None) -> None:
-    """Refuse an output that would take the place of an input."""
-    for each in inputs:
-        if each is not None and each.exists() and output.exists() and output.samefile(each):
-            raise OutputError(f"'{output}' is an input of this command; name another output.")
 
 
 @contextmanager

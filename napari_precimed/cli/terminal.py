@@ -101,6 +101,32 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def print_subgroups(rows: list[dict[str, Any]]) -> None:
+    """A metric group by group; a group that is too small says so instead of a figure."""
+    if rows:
+        typer.echo("By subgroup:")
+    for row in rows:
+        label = f"{row['metric']}, {row['group']}"
+        if "note" in row:
+            typer.echo(f"  {label:48} {row['note']}  n={row['n']}, patients={row['patients']}")
+            continue
+        value, low, high = (decimals(v) for v in (row["value"], *row["ci95"]))
+        typer.echo(
+            f"  {label:48} {value}  [{low}, {high}]  n={row['n']}, patients={row['patients']}"
+        )
+
+
+def decimals(value: float | None) -> str:
+    """A figure for a person to read."""
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def silence_followers() -> None:
+    """Of several processes that torchrun started, only the first speaks."""
+    if int(os.environ.get("RANK", "0")) > 0 and "MASTER_ADDR" in os.environ:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the end
+
+
 def entry_json(entry: Any) -> dict[str, Any]:
     """A model of the catalogue, as --json lists it."""
     return {

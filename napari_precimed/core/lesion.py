@@ -39,6 +39,9 @@ class Lesion:
         What it is, in words ("lung nodule").
     probabilities : mapping of str to float, or None
         Calibrated class probabilities; None where no classifier ran or it abstained.
+    attributes : mapping of str to float, or None
+        What readers would probably write of it ("spiculation": 2.4), each on the readers' own
+        scale; None where the classifier says nothing of the kind.
     confidence : float or None
         How sure the segmenting model is that this is a lesion, 0 to 1.
     comment : str
@@ -60,6 +63,7 @@ class Lesion:
     probabilities: Mapping[str, float] | None = None
     confidence: float | None = None
     comment: str = ""
+    attributes: Mapping[str, float] | None = None
 
     @property
     def equivalent_diameter_mm(self) -> float:

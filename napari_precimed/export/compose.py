@@ -233,6 +233,13 @@ def _lesion_notes(lesions: LesionSet, volume: Volume | None) -> Iterator[str]:
         )
     elif any(lesion.probabilities for lesion in lesions):
         yield "What the class probabilities mean is said in the card of the model that gave them."
+    if any(lesion.attributes for lesion in lesions):
+        yield (
+            "What readers would probably write is the model's guess on LIDC's scales, lowest to "
+            "highest: subtlety 1 extremely subtle to 5 obvious; calcification 1 popcorn to 6 "
+            "absent; margin 1 poorly defined to 5 sharp; lobulation and spiculation 1 none to 5 "
+            "marked; texture 1 ground glass to 5 solid."
+        )
     if any(lesion.confidence is not None for lesion in lesions):
         yield "Confidence is the segmentation model's own, that the mark is a lesion at all."
 
@@ -267,6 +274,8 @@ def _picture(lesions: LesionSet, lesion: Lesion, volume: Volume) -> Picture:
     ]
     if lesion.probabilities:
         lines.append(f"{say.probabilities(lesion.probabilities)} (model)")
+    if lesion.attributes:
+        lines.append(f"Readers would probably write: {say.attributes(lesion.attributes)}")
     if lesion.touches_border:
         lines.append("Reaches the edge of the scan")
     if lesion.comment:

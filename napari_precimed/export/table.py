@@ -84,11 +84,15 @@ def lesion_frame(lesions: LesionSet, volume: Volume | None = None) -> pd.DataFra
     pandas.DataFrame
         Units are in the column names; `mean_intensity` and `sd_intensity` are in the unit that
         `intensity_unit` names, in the scan's own grey values where that is empty. One
-        `probability_<class>` column per class that any lesion has.
+        `probability_<class>` column per class that any lesion has, and one `attribute_<name>`
+        column, on the readers' scale, per attribute.
     """
-    classes = sorted({name for lesion in lesions for name in lesion.probabilities or ()})
-    rows = [_flat(lesion, lesions, volume, classes) for lesion in lesions]
-    columns = list(_flat(_NO_LESION, lesions, volume, classes))
+    named = (
+        sorted({name for lesion in lesions for name in lesion.probabilities or ()}),
+        sorted({name for lesion in lesions for name in lesion.attributes or ()}),
+    )
+    rows = [_flat(lesion, lesions, volume, *named) for lesion in lesions]
+    columns = list(_flat(_NO_LESION, lesions, volume, *named))
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
@@ -221,7 +225,11 @@ _NO_LESIONS = LesionSet(np.zeros((1, 1, 1), np.uint8), Geometry.from_parts((1, 1
 
 
 def _flat(
-    lesion: Lesion, lesions: LesionSet, volume: Volume | None, classes: list[str]
+    lesion: Lesion,
+    lesions: LesionSet,
+    volume: Volume | None,
+    classes: list[str],
+    attributes: list[str],
 ) -> dict[str, Any]:
     """One row of the CSV table."""
     x, y, z = lesion.centroid_mm
@@ -247,6 +255,7 @@ def _flat(
         "touches_border": lesion.touches_border,
         "confidence": lesion.confidence,
         **{f"probability_{name}": probabilities.get(name) for name in classes},
+        **{f"attribute_{name}": (lesion.attributes or {}).get(name) for name in attributes},
         **{
             f"bbox_{axis}_{end}": limits[k]
             for axis, limits in zip("zyx", lesion.bbox, strict=True)

@@ -49,6 +49,13 @@ def probability(value: float) -> str:
     return "<0.01" if value < 0.005 else f"{value:.2f}"
 
 
+def attributes(values: Mapping[str, float] | None) -> str:
+    """What readers would probably write, in the order of the model's outputs."""
+    if not values:
+        return UNKNOWN
+    return ", ".join(f"{name} {value:.1f}" for name, value in values.items())
+
+
 def date(text: str | None) -> str:
     """A DICOM date as ISO 8601; what is none stays as it is."""
     if not text:

@@ -199,6 +199,11 @@ def _entry(folder: Path, values: dict[str, Any]) -> ModelEntry:
     )
 
 
+def user_models() -> Path:
+    """Where the user's own bundles are installed."""
+    return Path(platformdirs.user_data_dir("napari-precimed", appauthor=False)) / "models"
+
+
 def _first_image(parts: dict[str, Any], usual: str) -> dict[str, Any]:
     """The part of that name, else the first."""
     return dict(parts.get(usual) or next(iter(parts.values()), {}))
@@ -227,8 +232,7 @@ def _task(outputs: dict[str, Any], described: str) -> str:
 def _bundles() -> Iterator[tuple[Path, Path]]:
     """What lies in the places of bundles, and the folder of the bundle that it is."""
     own = [Path(p) for p in os.environ.get("PRECIMED_MODELS", "").split(os.pathsep) if p]
-    shared = Path(platformdirs.user_data_dir("napari-precimed", appauthor=False)) / "models"
-    for root in (ZOO, *own, shared):
+    for root in (ZOO, *own, user_models()):
         for path in sorted(root.iterdir()) if root.is_dir() else ():
             if (path / _METADATA).is_file():
                 yield path, path

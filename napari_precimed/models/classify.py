@@ -20,6 +20,8 @@ from napari_precimed.models.inference import Engine, Progress, choose_engine
 from napari_precimed.models.preprocess import CROP_SIDE, HU_RANGE, crop_around, nodule_patch
 
 _BATCH = 16
+IN_PLANE_FLIPS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
+"""Axes (of ..., y, x) along which a classifier's views of a lesion are mirrored."""
 
 
 def classify(
@@ -46,7 +48,8 @@ def classify(
     Returns
     -------
     LesionSet
-        The same lesions, `probabilities` filled in, a run record added.
+        The same lesions, `probabilities` and, where the model has such outputs, `attributes` filled
+        in, a run record added.
 
     Raises
     ------
@@ -74,12 +77,13 @@ def classify(
             raise CancelledError("Cancelled; nothing was changed.")
         group = lesions.lesions[start : start + _BATCH]
         patches = np.stack([lesion_patch(volume, lesions, lesion) for lesion in group])
-        logits = predict_logits(network, patches, engine)[:, 0]
-        chances = calibrated(entry, logits)
+        logits = predict_logits(network, patches, engine)
+        chances = calibrated(entry, logits[:, 0])
         positive, negative = entry.labels[0], entry.settings["negative_label"]
-        for lesion, chance in zip(group, chances, strict=True):
+        for lesion, chance, row in zip(group, chances, logits, strict=True):
             probabilities = {positive: float(chance), negative: float(1 - chance)}
-            classified.append(replace(lesion, probabilities=probabilities))
+            attributes = attributes_of(entry, row)
+            classified.append(replace(lesion, probabilities=probabilities, attributes=attributes))
         if progress:
             progress("classify", len(classified), len(lesions))
     run = RunRecord(
@@ -106,10 +110,46 @@ def calibrated(entry: ModelEntry, logits: NDArray) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-(platt["scale"] * logits + platt["shift"])))
 
 
+def attributes_of(entry: ModelEntry, logits: NDArray) -> dict[str, float] | None:
+    """What a bundle says besides the class, on the readers' scales; None if it says nothing more.
+
+    Parameters
+    ----------
+    entry : ModelEntry
+        Whose "attributes" give the ends of the scale of an output, by its name.
+    logits : ndarray, shape (outputs,)
+        Of one lesion; their sigmoid is the place on the scale, from its lowest to its highest.
+    """
+    scales = entry.settings.get("attributes", {})
+    found = {}
+    for channel, name in sorted(entry.labels.items()):
+        if name in scales:
+            low, high = scales[name]
+            found[name] = float(low + (high - low) / (1 + np.exp(-logits[channel])))
+    return found or None
+
+
 def lesion_patch(volume: Volume, lesions: LesionSet, lesion: Lesion) -> NDArray[np.float32]:
     """One lesion as the classifier was trained to see it; shape (2, 24, 48, 48).
 
     The slices that hold it, 96 x 96 pixels around its centre: the form of the LIDC crops.
+    """
+    grey, mask, _ = lesion_crop(volume, lesions, lesion)
+    return nodule_patch(grey, mask, volume.geometry.spacing_mm)
+
+
+def lesion_crop(
+    volume: Volume, lesions: LesionSet, lesion: Lesion
+) -> tuple[NDArray, NDArray[np.bool_], tuple[int, ...]]:
+    """The slices that hold a lesion, 96 x 96 pixels around its centre.
+
+    Returns
+    -------
+    grey : ndarray, shape (z, 96, 96)
+        Clipped to `HU_RANGE`; mirrored where it reaches past the scan.
+    mask : ndarray of bool, shape (z, 96, 96)
+    start : tuple of int
+        Index (z, y, x) in the scan of the crop's first voxel; may lie outside.
     """
     (z0, z1), (y0, y1), (x0, x1) = lesion.bbox
     centre = ((z0 + z1 - 1) / 2, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
@@ -117,7 +157,8 @@ def lesion_patch(volume: Volume, lesions: LesionSet, lesion: Lesion) -> NDArray[
     grey, inside, place = crop_around(volume.array, centre, shape)
     mask = np.zeros(shape, bool)
     mask[inside] = lesions.labels[place] == lesion.label
-    return nodule_patch(np.clip(grey, *HU_RANGE), mask, volume.geometry.spacing_mm)
+    start = tuple(p.start - i.start for p, i in zip(place, inside, strict=True))
+    return np.clip(grey, *HU_RANGE), mask, start
 
 
 def predict_logits(
@@ -127,8 +168,11 @@ def predict_logits(
 
     In float32: the network is small, and a class near the threshold should not hang on rounding.
     """
-    flips: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
     with torch.inference_mode():
-        image = torch.from_numpy(patches).to(engine.device)
-        total = sum(network(image.flip(flip)).float() for flip in flips)
-        return (total / len(flips)).cpu().numpy()  # type: ignore[union-attr]
+        return averaged_logits(network, torch.from_numpy(patches).to(engine.device)).cpu().numpy()
+
+
+def averaged_logits(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """What `predict_logits` gives, as a function that can be differentiated; (n, outputs)."""
+    views = [network(image.flip(flip)).float() for flip in IN_PLANE_FLIPS]
+    return torch.stack(views).mean(0)

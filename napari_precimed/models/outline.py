@@ -10,7 +10,7 @@ the automatic search are outlined by this same code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ class Outline:
     ----------
     place : tuple of slice
         Where it lies in the image (z, y, x).
+    point : tuple of int
+        What was pointed at, counted from the start of `place`.
     probability : ndarray of float32
         Mean of finder and outliner, the shape of `place`.
     mask : ndarray of bool
@@ -47,9 +49,14 @@ class Outline:
     """
 
     place: tuple[slice, slice, slice]
+    point: tuple[int, int, int]
     probability: NDArray[np.float32]
     mask: NDArray[np.bool_]
     confidence: float
+
+    def at(self, threshold: float) -> NDArray[np.bool_]:
+        """The lesion at another threshold of the probability, the shape of `place`."""
+        return _piece_at(self.probability >= threshold, self.point)
 
     def draw(self, target: NDArray, value: float = 1) -> None:
         """Write `value` where the lesion is into an array of the image's shape."""
@@ -69,6 +76,8 @@ class Outlines:
         Of the mean probability.
     finder_share : float
         Weight of the finder in the mean, 0 to 1, where both look.
+    mirrors : tuple of tuple of int
+        The mirrorings whose logits are averaged, each as axes of (batch, channel, z, y, x).
     """
 
     finder: torch.nn.Module
@@ -76,6 +85,7 @@ class Outlines:
     engine: Engine
     threshold: float = 0.5
     finder_share: float = 0.5
+    mirrors: tuple[tuple[int, ...], ...] = _MIRRORS
 
     @classmethod
     def of(
@@ -84,6 +94,10 @@ class Outlines:
         """From a bundle's `torch.nn.ModuleDict` of "finder" and "outliner"."""
         parts = on_engine(network, engine)
         return cls(parts["finder"], parts["outliner"], engine, threshold, finder_share)  # type: ignore[index]
+
+    def quick(self) -> Outlines:
+        """The same without mirrorings: an eighth of the time, a little less exact."""
+        return replace(self, mirrors=_MIRRORS[:1])
 
     def around(self, image: NDArray, point: Sequence[int]) -> Outline:
         """Outline the lesion at a point.
@@ -108,7 +122,8 @@ class Outlines:
             if not tile.cuts(mask):
                 break
         confidence = float(sure[mask].mean()) if mask.any() else 0.0
-        return Outline(tile.place, probability[tile.inner], mask[tile.inner], confidence)
+        point = tile.point_in(tile.inner)
+        return Outline(tile.place, point, probability[tile.inner], mask[tile.inner], confidence)
 
     def certainty(self, image: NDArray, point: Sequence[int]) -> float:
         """The outliner's highest probability near a point: quick, to drop what is no lesion."""
@@ -122,17 +137,16 @@ class Outlines:
         return float(found[near].max())
 
     def _finder(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._mean_of_mirrors(self.finder, grey[None], _MIRRORS)
+        return self._mean_of_mirrors(self.finder, grey[None], self.mirrors)
 
     def _outliner(
         self,
         grey: NDArray[np.float32],
         point: Sequence[int],
-        mirrors: Sequence[tuple[int, ...]] = _MIRRORS,
+        mirrors: Sequence[tuple[int, ...]] | None = None,
     ) -> NDArray[np.float32]:
-        return self._mean_of_mirrors(
-            self.outliner, np.stack([grey, point_map(grey.shape, point)]), mirrors
-        )
+        shown = np.stack([grey, point_map(grey.shape, point)])
+        return self._mean_of_mirrors(self.outliner, shown, mirrors or self.mirrors)
 
     def _mean_of_mirrors(
         self, network: torch.nn.Module, image: NDArray, mirrors: Sequence[tuple[int, ...]]

@@ -94,9 +94,22 @@ def resample_around(
     channel: NDArray, mask: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> NDArray[np.float32]:
     """One channel, shape (z, y, x), on the classifier's grid around the centre of `mask`."""
-    centre = np.argwhere(mask).mean(0) if mask.any() else (np.asarray(mask.shape) - 1) / 2
-    step = np.asarray(PATCH_SPACING_MM) / np.asarray(spacing_mm, float)
-    offset = centre - step * (np.asarray(PATCH_SHAPE) - 1) / 2
+    step, offset = patch_grid(mask, spacing_mm)
     return ndimage.affine_transform(
         channel, step, offset, output_shape=PATCH_SHAPE, order=1, mode="constant"
     )
+
+
+def patch_grid(
+    mask: NDArray[np.bool_], spacing_mm: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the classifier's grid lies around the centre of `mask`, shape (z, y, x).
+
+    Returns
+    -------
+    step, offset : ndarray, shape (3,)
+        Index (z, y, x) into the patch -> ``step * index + offset``, the index into `mask`.
+    """
+    centre = np.argwhere(mask).mean(0) if mask.any() else (np.asarray(mask.shape) - 1) / 2
+    step = np.asarray(PATCH_SPACING_MM) / np.asarray(spacing_mm, float)
+    return step, centre - step * (np.asarray(PATCH_SHAPE) - 1) / 2

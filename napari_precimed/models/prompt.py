@@ -14,7 +14,8 @@ from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import find
 from napari_precimed.models.inference import Progress, choose_engine
 from napari_precimed.models.preprocess import HU_RANGE
-from napari_precimed.models.segment import Segmentation, outlines_of
+from napari_precimed.models.search import outlines_of
+from napari_precimed.models.segment import Segmentation
 
 
 def prompt(
@@ -58,7 +59,7 @@ def prompt(
     _check_points(points, volume)
     engine = choose_engine(device)
     began = time.perf_counter()
-    outlines = outlines_of(entry, load_network(entry), engine)
+    outlines = outlines_of(entry.settings, load_network(entry), engine)
     image = np.clip(volume.array, *HU_RANGE).astype(np.float32)
     labels = np.zeros(volume.array.shape, np.int32)
     confidence: dict[int, float] = {}

@@ -198,6 +198,7 @@ def _lesion_row(lesion: Lesion, position: int) -> LesionRow:
         long_axis_ends_mm=_points(lesion.long_axis_ends_mm),
         short_axis_ends_mm=_points(lesion.short_axis_ends_mm),
         probabilities=None if lesion.probabilities is None else dict(lesion.probabilities),
+        attributes=None if lesion.attributes is None else dict(lesion.attributes),
         **{name: _python_number(getattr(lesion, name)) for name in _SCALARS},
     )
 
@@ -210,6 +211,7 @@ def _lesion_of(row: LesionRow) -> Lesion:
         long_axis_ends_mm=_ends(row.long_axis_ends_mm),
         short_axis_ends_mm=_ends(row.short_axis_ends_mm),
         probabilities=row.probabilities,
+        attributes=row.attributes,
         **{name: getattr(row, name) for name in _SCALARS},
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Grows when the tables change; a database of a newer version is refused, not guessed at."""
 
 UPGRADES = {
@@ -18,6 +18,7 @@ UPGRADES = {
         "SELECT CASE WHEN count(*) = 1 THEN min(v.path) END FROM precimed_volume v "
         "WHERE v.case_id = precimed_lesion_set.case_id)",
     ),
+    2: ("ALTER TABLE precimed_lesion ADD COLUMN attributes JSON",),
 }
 """By version: the statements that make its tables those of the next."""
 
@@ -123,6 +124,7 @@ class LesionRow(Base):
     long_axis_ends_mm: Mapped[list[list[float]] | None] = mapped_column(_JSON)
     short_axis_ends_mm: Mapped[list[list[float]] | None] = mapped_column(_JSON)
     probabilities: Mapped[dict[str, float] | None] = mapped_column(_JSON)
+    attributes: Mapped[dict[str, float] | None] = mapped_column(_JSON)
 
 
 class VariantReportRow(Base):

@@ -6,20 +6,28 @@ one below and the one above; any tool that can slide a 3D window can run it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import ScaleIntensityRangePercentiles
+from monai.transforms import RemoveSmallObjects, ScaleIntensityRangePercentiles
 from numpy.typing import NDArray
 
-from napari_precimed.training.fit import Batch, FitOptions
+from napari_precimed.core.run import RunRecord
+from napari_precimed.models.bundle import load_network, weights_sha256
+from napari_precimed.models.catalogue import ModelEntry
+from napari_precimed.models.inference import Engine, on_engine
+from napari_precimed.training.clinical import patient_groups
+from napari_precimed.training.fit import FitOptions
 from napari_precimed.training.lgg import Glioma, Gliomas, read_lgg
-from napari_precimed.training.scores import dice
+from napari_precimed.training.scores import dice, mean_metric, subgroups
 from napari_precimed.training.slabs import warp
+from napari_precimed.training.teacher import Batch
+from napari_precimed.training.volume_scores import metrics_of, scores_of
 
 OPTIONS = FitOptions(
     steps=1800, batch_size=4, learning_rate=2e-3, validate_every=150, patience=6, ema_decay=0.995
@@ -31,6 +39,10 @@ _LESION_SHARE = 0.75
 _ENTROPY_WEIGHT = 2.0
 _RARE_LOGIT = -4.0
 _THRESHOLDS = np.arange(0.3, 0.71, 0.05)
+LEAST_VOXELS = 50
+"""Smaller pieces are taken for specks."""
+BRIGHT = 0.75
+"""Normalised grey value above which the baseline takes all for lesion; chosen on training scans."""
 PERCENTILES = (0.5, 99.5)
 """Of a scan's grey values; they become 0 and 1."""
 
@@ -188,3 +200,56 @@ def validation(data: Gliomas) -> Callable[[torch.nn.Module], float]:
         )
 
     return score
+
+
+def settings_of(network: torch.nn.Module, data: Gliomas) -> dict[str, Any]:
+    """The threshold with the best mean Dice per patient on the validation patients."""
+    scores = np.zeros(len(_THRESHOLDS))
+    for case in data.part("validation"):
+        chance = predict(network, normalise(case.flair))
+        scores += [dice(tidied(chance >= t), case.mask) for t in _THRESHOLDS]
+        case.forget()
+    return {"threshold": round(float(_THRESHOLDS[int(np.argmax(scores))]), 2)}
+
+
+def tidied(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without specks, as the bundle's postprocessing leaves it; shape (z, y, x)."""
+    keep = RemoveSmallObjects(min_size=LEAST_VOXELS, connectivity=3)
+    return np.asarray(keep(mask[None].astype(np.uint8))[0], bool)
+
+
+def evaluate(entry: ModelEntry, cases: Sequence[Glioma], engine: Engine) -> dict[str, Any]:
+    """Dice of each patient's whole volume, surface scores in voxels, and the lesions found.
+
+    Beside them a baseline without learning: what is brighter than `BRIGHT`.
+    """
+    network = on_engine(load_network(entry), engine)
+    threshold = float(entry.settings["threshold"])
+    rows, bright = [], []
+    for case in cases:
+        image = normalise(case.flair)
+        found = tidied(predict(network, image) >= threshold)
+        rows.append(scores_of(found.astype(np.uint8), case.mask.astype(np.int32), (1, 1, 1),
+                              case.patient))  # fmt: skip
+        bright.append(dice(tidied(image >= BRIGHT), case.mask))
+        case.forget()
+    patients = [row.patient for row in rows]
+    metrics = metrics_of(rows, {1: "lesion"})
+    metrics["hd95_voxels"] = metrics.pop("hd95_mm")
+    metrics["dice_brightness_only"] = mean_metric(bright, patients)
+    dices = np.array([row.dice for row in rows])
+    return {
+        "n": {"patients": len(set(patients)), "cases": len(rows)},
+        "metrics": metrics,
+        "subgroups": subgroups(
+            "dice", lambda k: float(dices[k].mean()), patients, patient_groups(cases)
+        ),
+        "run": RunRecord(
+            task="evaluate",
+            model=f"{entry.name} {entry.version}",
+            weights_sha256=weights_sha256(entry),
+            options={"threshold": threshold, "nsd_tolerance_voxels": 1.0},
+            device=engine.device.type,
+            precision=engine.precision,
+        ).to_dict(),
+    }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_precimed.errors import DatasetError
-from napari_precimed.training.split import split_of, split_patients
+from napari_precimed.training.split import Division, Split
 
 SIDE = 256
 """Width and height of a slice, pixels."""
@@ -103,11 +103,16 @@ class Gliomas(Sequence[Glioma]):
     cases : sequence of Glioma
     folder : Path
         Where they lie.
+    division : Division, optional
+        Who is in which part.
     """
 
-    def __init__(self, cases: Sequence[Glioma], folder: Path) -> None:
+    def __init__(
+        self, cases: Sequence[Glioma], folder: Path, division: Division | None = None
+    ) -> None:
         self.cases = tuple(cases)
         self.folder = folder
+        self.division = division or Division(SALT)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -128,12 +133,16 @@ class Gliomas(Sequence[Glioma]):
         return [case.patient for case in self.cases]
 
     def part(self, name: str) -> list[Glioma]:
-        """The cases of "train", "validation" or "test", as `split_of` divides the patients."""
-        return [case for case in self.cases if split_of(case.patient, SALT) == name]
+        """The cases of "train", "validation" or "test"."""
+        return [case for case in self.cases if self.division.part_of(case.patient) == name]
 
-    def split(self) -> dict[str, list[str]]:
+    def divided(self, split: Split) -> Gliomas:
+        """The same cases, divided as the user says instead."""
+        return Gliomas(self.cases, self.folder, self.division.as_given(split, self.patients))
+
+    def split(self) -> Split:
         """Part -> the ids of its patients."""
-        return split_patients(self.patients, SALT)
+        return self.division.split(self.patients)
 
     def without(self, patients: set[str]) -> list[Glioma]:
         """The cases of all other patients.

@@ -8,7 +8,7 @@ normalise each slice on their own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_precimed.errors import DatasetError
-from napari_precimed.training.split import split_of, split_patients
+from napari_precimed.training.split import Division, Split
 
 FILE_NAME = "lidc_nodules.npz"
 _KEYS = ("image", "reader_bits", "offset", "name", "malignancy", "n_readers", "spacing_zyx_mm")
@@ -82,10 +82,13 @@ class LidcNodules:
         The arrays of the file.
     folder : Path
         Where the file lies, for what lies beside it.
+    division : Division
+        Who is in which part.
     """
 
     arrays: dict[str, NDArray]
     folder: Path
+    division: Division = field(default_factory=lambda: Division("lidc"))
 
     def __len__(self) -> int:
         return len(self.arrays["name"])
@@ -114,12 +117,16 @@ class LidcNodules:
         return [str(name).split("/")[0] for name in self.arrays["name"]]
 
     def part(self, name: str) -> list[Nodule]:
-        """The nodules of "train", "validation" or "test", as `split_of` divides the patients."""
-        return [self[i] for i, patient in enumerate(self.patients) if split_of(patient) == name]
+        """The nodules of "train", "validation" or "test"."""
+        return [self[i] for i, p in enumerate(self.patients) if self.division.part_of(p) == name]
 
-    def split(self) -> dict[str, list[str]]:
+    def divided(self, split: Split) -> LidcNodules:
+        """The same nodules, divided as the user says instead."""
+        return replace(self, division=self.division.as_given(split, self.patients))
+
+    def split(self) -> Split:
         """Part -> the ids of its patients."""
-        return split_patients(self.patients, "lidc")
+        return self.division.split(self.patients)
 
     def without(self, patients: set[str]) -> list[Nodule]:
         """The nodules of all other patients.

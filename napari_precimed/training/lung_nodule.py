@@ -1,8 +1,13 @@
-"""The recipe of `lung-nodule`: a 3D U-Net on the LIDC crops."""
+"""The recipe of `lung-nodule`: a finder and an outliner, fitted together on the LIDC crops.
+
+Each step teaches both networks of the bundle, with a batch for each: slabs of whole crops for the
+finder, patches around a point for the outliner. They share nothing but the step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,16 +20,20 @@ from napari_precimed.core.run import RunRecord
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry
 from napari_precimed.models.inference import Engine, choose_engine, on_engine
+from napari_precimed.models.labelling import CandidateRules, outline_candidates
+from napari_precimed.models.outline import Outlines
 from napari_precimed.models.preprocess import CROP_SIDE
+from napari_precimed.models.search import outlines_of
 from napari_precimed.training.fit import Batch, FitOptions
 from napari_precimed.training.lidc import LidcNodules, Nodule, read_lidc
+from napari_precimed.training.outlines import OutlineSampler
 from napari_precimed.training.scores import dice, mean_metric, subgroups, surface_scores
 from napari_precimed.training.slabs import SlabSampler, prepare
 
 OPTIONS = FitOptions(steps=2800, batch_size=8, learning_rate=2e-3, validate_every=200)
 _ENTROPY_WEIGHT = 4.0
 _RARE_LOGIT = -4.0
-_THRESHOLDS = np.arange(0.3, 0.71, 0.05)
+_THRESHOLDS = np.arange(0.3, 0.61, 0.05)
 
 
 def read(path: Path) -> LidcNodules:
@@ -33,32 +42,61 @@ def read(path: Path) -> LidcNodules:
 
 
 def start(network: torch.nn.Module) -> None:
-    """Let an untrained network start from "nothing here", which is true of most voxels.
+    """Let both untrained networks start from "nothing here", which is true of most voxels.
 
     Without it, the first few hundred steps are spent on learning just that.
     """
-    last = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d)][-1]
-    if last.bias is not None:
-        torch.nn.init.constant_(last.bias, _RARE_LOGIT)
+    for part in (network["finder"], network["outliner"]):  # type: ignore[index]
+        last = [m for m in part.modules() if isinstance(m, torch.nn.Conv3d)][-1]
+        if last.bias is not None:
+            torch.nn.init.constant_(last.bias, _RARE_LOGIT)
+
+
+@dataclass(frozen=True)
+class BothSamplers:
+    """A batch for the finder and one for the outliner, under names of their own."""
+
+    slabs: SlabSampler
+    patches: OutlineSampler
+
+    def __call__(self, step: int) -> Batch:
+        """Batch `step`: "image" and "share" for the finder, "patch" and "patch_share"."""
+        slab, patch = self.slabs(step), self.patches(step)
+        return {**slab, "patch": patch["image"], "patch_share": patch["share"]}
 
 
 def sampler(data: LidcNodules, options: FitOptions) -> Callable[[int], Batch]:
     """Step -> batch, from the training patients."""
     nodules = [prepare(nodule) for nodule in data.part("train")]
-    return SlabSampler(nodules, batch_size=options.batch_size, seed=options.seed)
+    return BothSamplers(
+        SlabSampler(nodules, batch_size=options.batch_size, seed=options.seed),
+        OutlineSampler(nodules, batch_size=options.batch_size, seed=options.seed),
+    )
 
 
 def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Of both networks: cross-entropy against the share of readers, plus soft Dice.
+
+    The finder is slice normalisation, then a U-Net. The slabs are normalised on their full crop
+    already, so only the U-Net is called.
+    """
+    finder, outliner = network["finder"], network["outliner"]  # type: ignore[index]
+    return share_loss(finder[1], batch["image"], batch["share"]) + share_loss(
+        outliner, batch["patch"], batch["patch_share"]
+    )
+
+
+def share_loss(network: torch.nn.Module, image: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """Cross-entropy against the share of readers, plus soft Dice against their majority.
 
-    `network` is the whole model (slice normalisation, then U-Net). The slabs are normalised on
-    their full crop already, so only the U-Net is called.
+    Parameters
+    ----------
+    network : torch.nn.Module
+    image : Tensor, shape (batch, channel, z, y, x)
+    share : Tensor, shape (batch, 1, z, y, x)
+        0 to 1.
     """
-    unet = network[1]  # type: ignore[index]
-    image = batch["image"].to(memory_format=torch.channels_last_3d)
-    with torch.autocast(image.device.type, torch.bfloat16):
-        logits = unet(image)
-    logits, share = logits.float(), batch["share"]
+    logits = network(image.to(memory_format=torch.channels_last_3d)).float()
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, share)
     probability, truth = torch.sigmoid(logits).flatten(1), (share >= 0.5).float().flatten(1)
     overlap = (probability * truth).sum(1)
@@ -67,23 +105,54 @@ def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
 
 
 def validation(data: LidcNodules) -> Callable[[torch.nn.Module], float]:
-    """Network -> mean Dice at 0.5 over the validation nodules."""
+    """Network -> mean Dice over the validation nodules, each outlined from its middle."""
     nodules = data.part("validation")
 
     def score(network: torch.nn.Module) -> float:
         engine = choose_engine(next(network.parameters()).device.type)
-        return mean_dice(predict_crops(network, nodules, engine), nodules, 0.5)
+        outlines = Outlines.of(network, engine, threshold=0.5, finder_share=0.5).quick()
+        return float(
+            np.mean([dice(outlined(outlines, n, middle_of(n)), n.consensus) for n in nodules])
+        )
 
     return score
 
 
 def settings_of(network: torch.nn.Module, data: LidcNodules) -> dict[str, Any]:
-    """The threshold with the best mean Dice on the validation nodules."""
+    """The threshold with the best mean Dice on the validation nodules, from their middle."""
     nodules = data.part("validation")
     engine = choose_engine(next(network.parameters()).device.type)
-    probabilities = predict_crops(network, nodules, engine)
-    scores = [mean_dice(probabilities, nodules, float(t)) for t in _THRESHOLDS]
+    outlines = Outlines.of(network, engine, threshold=0.5, finder_share=0.5)
+    scores = np.zeros(len(_THRESHOLDS))
+    for nodule in nodules:
+        outline = outlines.around(nodule.image, middle_of(nodule))
+        for k, threshold in enumerate(_THRESHOLDS):
+            mask = np.zeros(nodule.image.shape, bool)
+            mask[outline.place] = outline.at(float(threshold))
+            scores[k] += dice(mask, nodule.consensus)
     return {"threshold": round(float(_THRESHOLDS[int(np.argmax(scores))]), 2)}
+
+
+def middle_of(nodule: Nodule) -> tuple[int, int, int]:
+    """The voxel of the majority's mask that is nearest its centre."""
+    voxels = np.argwhere(nodule.consensus)
+    z, y, x = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    return int(z), int(y), int(x)
+
+
+def clicked(nodule: Nodule) -> tuple[int, int, int]:
+    """A voxel of the majority's mask by chance, always the same for a nodule: one click."""
+    voxels = np.argwhere(nodule.consensus)
+    rng = np.random.default_rng(list(nodule.name.encode()))
+    z, y, x = voxels[rng.integers(len(voxels))]
+    return int(z), int(y), int(x)
+
+
+def outlined(outlines: Outlines, nodule: Nodule, point: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """The mask from one point, of the nodule's shape."""
+    mask = np.zeros(nodule.image.shape, bool)
+    outlines.around(nodule.image, point).draw(mask, True)
+    return mask
 
 
 def predict_crops(
@@ -119,14 +188,6 @@ def predict_crops(
     return out
 
 
-def mean_dice(
-    probabilities: Sequence[NDArray[np.float32]], nodules: Sequence[Nodule], threshold: float
-) -> float:
-    """Mean over nodules, against the mask that at least half of the readers drew."""
-    pairs = zip(probabilities, nodules, strict=True)
-    return float(np.mean([dice(p >= threshold, n.consensus) for p, n in pairs]))
-
-
 def reader_agreement(nodules: Sequence[Nodule]) -> list[float | None]:
     """Mean Dice between two readers of each nodule; what a model is to be held against."""
     agreement: list[float | None] = []
@@ -138,24 +199,43 @@ def reader_agreement(nodules: Sequence[Nodule]) -> list[float | None]:
 
 
 def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> dict[str, Any]:
-    """Dice, surface scores and sensitivity on nodule crops, beside the readers' agreement."""
-    probabilities = predict_crops(load_network(entry), nodules, engine)
-    threshold = float(entry.settings["threshold"])
-    masks = [p >= threshold for p in probabilities]
+    """Dice without and with one click, surface scores, sensitivity, beside the readers' agreement.
+
+    Without a click the model searches the crop as it searches a scan, and all that it marks counts.
+    A click is a voxel of the majority's mask, drawn by chance once and for all.
+    """
+    network = load_network(entry)
+    outlines = outlines_of(entry.settings, network, engine)
+    rules = CandidateRules(**entry.settings["candidates"])
+    masks, further = [], []
+    finder = predict_crops(network["finder"], nodules, engine)  # type: ignore[index]
+    for nodule, probability in zip(nodules, finder, strict=True):
+        voxel_mm3 = float(np.prod(nodule.spacing_mm))
+        labels, found = outline_candidates(
+            nodule.image, probability, None, outlines, voxel_mm3, rules
+        )
+        masks.append(labels > 0)
+        hit = np.unique(labels[nodule.reader_share > 0])
+        further.append(float(len(found) - np.count_nonzero(hit)))
+    clicks = [outlined(outlines, n, clicked(n)) for n in nodules]
     dices = [dice(m, n.consensus) for m, n in zip(masks, nodules, strict=True)]
     surfaces = [
         surface_scores(m, n.consensus, n.spacing_mm) for m, n in zip(masks, nodules, strict=True)
     ]
-    found = [float((m & n.consensus).any()) for m, n in zip(masks, nodules, strict=True)]
+    found_any = [float((m & n.consensus).any()) for m, n in zip(masks, nodules, strict=True)]
     patients = [n.patient for n in nodules]
     return {
         "n": {"patients": len(set(patients)), "cases": len(nodules)},
         "metrics": {
             "dice": mean_metric(dices, patients),
+            "dice_one_click": mean_metric(
+                [dice(m, n.consensus) for m, n in zip(clicks, nodules, strict=True)], patients
+            ),
             "dice_between_readers": mean_metric(reader_agreement(nodules), patients),
             "nsd": mean_metric([nsd for _, nsd in surfaces], patients),
             "hd95_mm": mean_metric([hd95 for hd95, _ in surfaces], patients),
-            "lesion_sensitivity": mean_metric(found, patients),
+            "lesion_sensitivity": mean_metric(found_any, patients),
+            "further_lesions_per_crop": mean_metric(further, patients),
         },
         "subgroups": subgroups(
             "dice", lambda k: float(np.mean(np.array(dices)[k])), patients, size_groups(nodules)
@@ -164,7 +244,12 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
             task="evaluate",
             model=f"{entry.name} {entry.version}",
             weights_sha256=weights_sha256(entry),
-            options={"threshold": threshold, "nsd_tolerance_mm": 1.0},
+            options={
+                "threshold": outlines.threshold,
+                "finder_share": outlines.finder_share,
+                "candidates": entry.settings["candidates"],
+                "nsd_tolerance_mm": 1.0,
+            },
             device=engine.device.type,
             precision=engine.precision,
         ).to_dict(),

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import optimize
 
 from napari_precimed.core.run import RunRecord
 from napari_precimed.models.bundle import load_network, weights_sha256
@@ -23,6 +22,7 @@ from napari_precimed.models.catalogue import ModelEntry
 from napari_precimed.models.classify import calibrated, calibration_of, predict_logits
 from napari_precimed.models.inference import Engine, choose_engine
 from napari_precimed.models.preprocess import nodule_patch, resample_around
+from napari_precimed.training.calibration import fit_platt
 from napari_precimed.training.fit import Batch, FitOptions
 from napari_precimed.training.lidc import LidcNodules, Nodule, read_lidc
 from napari_precimed.training.lung_nodule import size_groups
@@ -144,7 +144,7 @@ def _warp(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Cross-entropy against the scaled ratings; side outputs weigh less, unknowns nothing."""
-    logits = network(batch["image"])
+    logits = network(batch["image"]).float()
     target = batch["target"]
     known = ~torch.isnan(target)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -245,11 +245,4 @@ def fit_calibration(logits: NDArray, malignancy: NDArray) -> dict[str, float]:
         "scale" and "shift" of the logit.
     """
     decided = malignancy != 3
-    x, y = logits[decided], (malignancy[decided] > 3).astype(float)
-
-    def loss(p: NDArray) -> float:
-        z = p[0] * x + p[1]
-        return float(np.mean(np.logaddexp(0, z) - y * z) + 1e-3 * (p[0] - 1) ** 2)
-
-    scale, shift = optimize.minimize(loss, np.array([1.0, 0.0]), method="BFGS").x
-    return {"scale": round(float(scale), 4), "shift": round(float(shift), 4)}
+    return fit_platt(logits[decided], malignancy[decided] > 3)

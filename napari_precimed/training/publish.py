@@ -13,11 +13,10 @@ import torch
 
 from napari_precimed.core.files import output_error
 from napari_precimed.errors import BundleError
-from napari_precimed.models.catalogue import ModelEntry
+from napari_precimed.models.catalogue import ZOO, ModelEntry, user_models
+from napari_precimed.training.split import INIT_PART, write_split
 
 SPLIT_FILE = Path("configs") / "split.json"
-INIT_PART = "seen by --init"
-"""Part of a split: patients that the bundle trained on from which this training started."""
 _SEEN = ("train", "validation", INIT_PART)
 
 
@@ -53,11 +52,10 @@ def write_bundle(
         metadata["precimed"] |= dict(settings)
         file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
         _adopt_threshold(draft / "configs" / "inference.json", settings)
-        ids = {part: sorted(names) for part, names in split.items()}
-        (draft / SPLIT_FILE).write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
+        write_split(draft / SPLIT_FILE, split)
         state = {key: _compact(value) for key, value in network.state_dict().items()}
         torch.save(state, draft / "models" / "model.pt")
-        (draft / "docs" / "README.md").write_text(_card(template, ids), encoding="utf-8")
+        (draft / "docs" / "README.md").write_text(_card(template, split), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         draft.chmod(0o755)
@@ -65,6 +63,26 @@ def write_bundle(
     except OSError as error:
         raise output_error(folder, error) from error
     return folder
+
+
+def install_bundle(bundle: Path) -> Path | None:
+    """Copy a bundle to where the window and the catalogue find it; its new place.
+
+    None where its name is that of a built-in model, which would hide it.
+    """
+    if (ZOO / bundle.name).exists():
+        return None
+    place = user_models() / bundle.name
+    draft = place.with_name(f".{place.name}-new")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(bundle, draft)
+        if place.exists():
+            shutil.rmtree(place)
+        return draft.replace(place)
+    except OSError as error:
+        raise output_error(place, error) from error
 
 
 def seen_patients(entry: ModelEntry) -> set[str]:

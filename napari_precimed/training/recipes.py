@@ -1,51 +1,57 @@
-"""Which recipe trains and evaluates which model."""
+"""Which recipe trains and evaluates which model, and a training run from the data to the bundle."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from napari_precimed.errors import InputError
+from napari_precimed.errors import BundleError, InputError
 from napari_precimed.models.bundle import build_network, load_network
-from napari_precimed.models.catalogue import find
+from napari_precimed.models.catalogue import ZOO, ModelEntry, find
 from napari_precimed.models.inference import choose_engine
 from napari_precimed.training import lung_nodule, lung_nodule_malignancy
+from napari_precimed.training.cases import holds_cases
 from napari_precimed.training.fit import FitOptions, fit
-from napari_precimed.training.publish import INIT_PART, seen_patients, write_bundle
+from napari_precimed.training.journal import Journal, open_tensorboard
+from napari_precimed.training.publish import seen_patients, write_bundle
+from napari_precimed.training.ranks import Ranks, joined
+from napari_precimed.training.recipe import Recipe
+from napari_precimed.training.request import (
+    TrainRequest,
+    bundle_name,
+    open_run,
+    options_for,
+    read_divided,
+    run_of,
+)
+from napari_precimed.training.split import INIT_PART, Split
+from napari_precimed.training.teacher import Unlabelled
+from napari_precimed.training.volumes import Volumes
 
-RECIPES: dict[str, ModuleType] = {
+RECIPES: dict[str, Recipe] = {
     "lung-nodule": lung_nodule,
     "lung-nodule-malignancy": lung_nodule_malignancy,
+    "unet": Volumes(),
 }
-"""Each module has OPTIONS, read, start, sampler, loss_of, validation, settings_of and evaluate."""
+"""Name -> recipe. `unet` plans a network for scans of one's own; see `recipe.Recipe`."""
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class TrainRequest:
-    """What the user asked of a training run."""
-
-    data: Path
-    out: Path
-    epochs: int | None = None
-    init: str | None = None
-    resume: bool = False
-    device: str = "auto"
-
-
 def train(name: str, request: TrainRequest, say: Say) -> Path:
-    """Train by a built-in model's recipe and write a bundle.
+    """Train by a recipe and write a bundle.
 
     Parameters
     ----------
     name : str
-        A built-in model.
+        A recipe; or, for scans of one's own, a built-in segmentation model whose network and
+        preprocessing to take.
     request : TrainRequest
     say : callable
         Receives progress, line by line.
@@ -60,34 +66,101 @@ def train(name: str, request: TrainRequest, say: Say) -> Path:
     InputError
         If there is no such recipe, or the data do not fit it.
     """
-    recipe = _recipe(name)
-    entry = find(name)
+    recipe = _recipe_for(name, request.data)
+    bundle = bundle_name(name, recipe, request)
     engine = choose_engine(request.device)
-    data = recipe.read(request.data)
-    split = data.split()
-    say(", ".join(f"{len(names)} patients {part}" for part, names in split.items()))
-    options: FitOptions = recipe.OPTIONS.on(engine.device.type)
-    if request.epochs is not None:
-        options = options.for_epochs(request.epochs, len(data.part("train")))
-    torch.manual_seed(options.seed)
-    network = build_network(entry.folder, trusted=entry.built_in)
-    if request.init is None:
-        recipe.start(network)
-    else:
-        split[INIT_PART] = sorted(seen_patients(find(request.init)))
-        _take_weights(network, request.init, say)
-    fit(
-        network,
-        recipe.sampler(data, options),
-        recipe.loss_of,
-        recipe.validation(data),
-        options,
-        request.out / "fit",
-        resume=request.resume,
-        progress=say,
-    )
-    settings = recipe.settings_of(network, data)
-    return write_bundle(entry, request.out / name, network, split, {"recipe": name, **settings})
+    with joined(engine.device.type) as ranks:
+        data = ranks.together(lambda: read_divided(recipe, request))
+        options = options_for(recipe, request, data).on(engine.device.type, engine.precision)
+        run = run_of(name, bundle, request, data, options)
+        fresh = ranks.from_leader(lambda: open_run(request, run))
+        return _Training(name, recipe, bundle, request, ranks, say).go(data, options, fresh)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A run whose data are read and whose folder is open."""
+
+    name: str
+    recipe: Recipe
+    bundle: str
+    request: TrainRequest
+    ranks: Ranks
+    say: Say
+
+    def go(self, data: Any, options: FitOptions, fresh: bool) -> Path:
+        split: Split = data.split()
+        self.say(", ".join(f"{len(names)} patients {part}" for part, names in split.items()))
+        data, entry = self._prepared(data)
+        torch.manual_seed(options.seed)
+        network = build_network(entry.folder, trusted=entry.folder.parent == ZOO or entry.built_in)
+        if self.request.init is None:
+            self.recipe.start(network)
+        else:
+            split = {**split, INIT_PART: _seen_by(self.request.init, self.say)}
+            _take_weights(network, self.request.init, self.say)
+        self._fit(network, data, options, fresh)
+        return self.ranks.from_leader(lambda: self._publish(network, data, entry, split))
+
+    def _prepared(self, data: Any) -> tuple[Any, ModelEntry]:
+        """The data made ready, by the leading process first: the others find them done."""
+        prepare = getattr(self.recipe, "prepare", None)
+        if prepare is None:
+            return data, find(self.name)
+        folder = self.request.out / "fit"
+        self.ranks.from_leader(lambda: prepare(data, folder, self.bundle, self.say) and None)
+        return self.ranks.together(lambda: prepare(data, folder, self.bundle, lambda line: None))
+
+    def _fit(self, network: torch.nn.Module, data: Any, options: FitOptions, fresh: bool) -> None:
+        folder = self.request.out / "fit"
+        samplers = self.ranks.together(
+            lambda: (self.recipe.sampler(data, options), self._unlabelled(data, options))
+        )
+        board = None
+        if self.ranks.leads:
+            history = [] if fresh else _history(folder)
+            board = open_tensorboard(
+                folder / "tensorboard", int(history[-1]["step"]) if history else 0, self.say
+            )
+        journal = Journal(self.say if self.ranks.leads else None, options.steps, board)
+        state = fit(
+            network,
+            samplers[0],
+            self.recipe.loss_of,
+            self.recipe.validation(data),
+            options,
+            folder,
+            resume=not fresh,
+            unlabelled=samplers[1],
+            ranks=self.ranks,
+            journal=journal,
+        )
+        picture = getattr(self.recipe, "picture", None)
+        if picture and board:
+            journal.picture("validation", picture(network, data), state.step)
+        journal.close()
+
+    def _unlabelled(self, data: Any, options: FitOptions) -> Unlabelled | None:
+        path = self.request.semi_supervised
+        if path is None:
+            return None
+        make = getattr(self.recipe, "unlabelled", None)
+        if make is None:
+            raise InputError(
+                f"The recipe of '{self.name}' cannot learn without labels; leave "
+                "--semi-supervised out."
+            )
+        self.say(f"learning from the scans in {path} too, without labels")
+        return Unlabelled(make(path, data, options, self.say), self.recipe.consistency)  # type: ignore[attr-defined]
+
+    def _publish(
+        self, network: torch.nn.Module, data: Any, entry: ModelEntry, split: Split
+    ) -> Path:
+        settings = {"recipe": self.name, **self.recipe.settings_of(network, data)}
+        folder = self.request.out / self.bundle
+        write_bundle(entry, folder, network, split, settings)
+        shutil.rmtree(self.request.out / "fit" / "scans", ignore_errors=True)
+        return folder
 
 
 def evaluate(name: str, data: Path, device: str, say: Say) -> dict[str, Any]:
@@ -99,7 +172,11 @@ def evaluate(name: str, data: Path, device: str, say: Say) -> dict[str, Any]:
         "model", "data", "n", "metrics", "subgroups", "run", as the design gives it.
     """
     entry = find(name)
-    recipe = _recipe(str(entry.settings.get("recipe", entry.name)))
+    recipe: Recipe
+    if holds_cases(data) and entry.task == "segmentation":
+        recipe = RECIPES["unet"]
+    else:
+        recipe = _recipe(str(entry.settings.get("recipe", entry.name)))
     engine = choose_engine(device)
     read = recipe.read(data)
     cases = read.without(seen_patients(entry))
@@ -109,10 +186,42 @@ def evaluate(name: str, data: Path, device: str, say: Say) -> dict[str, Any]:
     return {"model": f"{entry.name} {entry.version}", "data": str(data), **figures}
 
 
-def _recipe(name: str) -> ModuleType:
+def _recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise InputError(f"There is no recipe for '{name}'. Recipes: {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def _recipe_for(name: str, data: Path) -> Recipe:
+    """The recipe of that name; for scans of one's own, the one that follows the named model."""
+    recipe = _recipe(name)
+    if not holds_cases(data) or isinstance(recipe, Volumes):
+        return recipe
+    entry = find(name)
+    if entry.task != "segmentation":
+        raise InputError(
+            f"'{name}' is a {entry.task} model, and '{data}' holds scans with labels; name a "
+            "segmentation model, or `unet`."
+        )
+    return Volumes(base=name)
+
+
+def _history(folder: Path) -> list[dict[str, float]]:
+    try:
+        return list(json.loads((folder / "history.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []
+
+
+def _seen_by(name: str, say: Say) -> list[str]:
+    """Whom the bundle to start from has seen; said, where it does not tell."""
+    try:
+        return sorted(seen_patients(find(name)))
+    except BundleError:
+        say(
+            f"'{name}' does not say whom its training saw; if they are among yours, say so: --split"
+        )
+        return []
 
 
 def _take_weights(network: torch.nn.Module, name: str, say: Say) -> None:

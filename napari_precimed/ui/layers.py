@@ -10,7 +10,8 @@ its true geometry stays in ``layer.metadata["precimed"]`` and is what measuring 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ from napari_precimed.core.volume import Volume
 from napari_precimed.errors import GeometryError, InputError
 
 if TYPE_CHECKING:
-    from napari.layers import Labels, Vectors
+    from napari.layers import Image, Labels, Vectors
+
+    from napari_precimed.models.doubt import Doubt
+    from napari_precimed.models.explain import Explanation
 
 METADATA_KEY = "precimed"
 OBLIQUE_DEG = 0.5
@@ -35,6 +39,13 @@ LayerData = tuple[Any, dict[str, Any], str]
 _FRAME: Mapping[str, Any] = {"units": ("mm", "mm", "mm"), "axis_labels": ("z", "y", "x")}
 _CT_WINDOW_HU = (-1000.0, 400.0)
 _AXIS_COLOURS = ("#ffd24d", "#4dd2ff")
+SALIENCY, DOUBT = "saliency", "doubt"
+"""The maps that a scan may have, one of each kind."""
+_FOR_AND_AGAINST = {
+    "name": "for and against",
+    "colors": [(0.1, 0.55, 1.0), (0.0, 0.0, 0.0), (1.0, 0.5, 0.05)],
+}
+"""Added to a grey picture, black leaves it as it is."""
 
 
 def display_transform(geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -108,6 +119,45 @@ def axes_layer(lesions: LesionSet, volume: Volume) -> LayerData | None:
         "opacity": 1.0,
     }
     return vectors, attributes, "vectors"
+
+
+def saliency_layer(explanation: Explanation, volume: Volume) -> LayerData:
+    """What moved a classifier's answer, as a layer to add to the scan: orange for, blue against."""
+    signed = explanation.method != "grad-cam"
+    highest = _strongest(explanation.map)
+    attributes = {
+        **_map_attributes(SALIENCY, explanation.start, explanation.map, volume),
+        "colormap": _FOR_AND_AGAINST if signed else "inferno",
+        "contrast_limits": (-highest, highest) if signed else (0.0, highest),
+    }
+    return explanation.map, attributes, "image"
+
+
+def doubt_layer(doubt: Doubt, volume: Volume) -> LayerData:
+    """Where outlines are uncertain, as a layer to add to the scan: entropy, 0 to 1 bit."""
+    box, start = doubt.cropped()
+    attributes = {
+        **_map_attributes(DOUBT, start, box, volume),
+        "colormap": "inferno",
+        "contrast_limits": (0.0, 1.0),
+    }
+    return box, attributes, "image"
+
+
+def redraw_map(layer: Image, drawn: LayerData) -> None:
+    """Draw another map, made by `saliency_layer` or `doubt_layer`, into its layer."""
+    values, attributes, _ = drawn
+    layer.data = values
+    layer.translate = attributes["translate"]
+    layer.metadata = attributes["metadata"]
+    layer.colormap = attributes["colormap"]
+    layer.contrast_limits_range = layer.contrast_limits = attributes["contrast_limits"]
+
+
+def map_of(layer: Any) -> tuple[str, Volume] | None:
+    """Which kind of map a layer shows, and of which scan; None for a layer that is no map."""
+    own = layer.metadata.get(METADATA_KEY) or {}
+    return (own["map"], own["scan"]) if "map" in own else None
 
 
 def redraw_labels(layer: Labels, lesions: LesionSet) -> None:
@@ -196,6 +246,31 @@ def _attributes(volume: Volume, name: str) -> dict[str, Any]:
         "metadata": {METADATA_KEY: own},
         **_FRAME,
     }
+
+
+def _map_attributes(
+    kind: str, start: Sequence[int], values: NDArray, volume: Volume
+) -> dict[str, Any]:
+    """A map on a part of the scan's grid, placed as the scan is; napari turns neither."""
+    scale, translate = display_transform(volume.geometry)
+    part = replace(volume, array=values, geometry=volume.geometry.cropped(start, values.shape))
+    own = {"volume": part, "geometry": part.geometry, "map": kind, "scan": volume}
+    return {
+        "name": f"{volume_name(volume)} {kind}",
+        "scale": scale,
+        "translate": translate + scale * np.asarray(start),
+        "metadata": {METADATA_KEY: own},
+        "blending": "additive",
+        "opacity": 0.8,
+        "interpolation2d": "linear",
+        **_FRAME,
+    }
+
+
+def _strongest(values: NDArray) -> float:
+    """The value that is shown brightest: a few voxels may be brighter, or all would look dark."""
+    found = np.abs(values[values != 0])
+    return float(np.percentile(found, 99.5)) if found.size else 1.0
 
 
 def _contrast_limits(volume: Volume) -> tuple[float, float]:

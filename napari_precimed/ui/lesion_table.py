@@ -29,6 +29,7 @@ from napari_precimed.ui.layers import volume_name
 from napari_precimed.ui.progress_row import ProgressRow
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.tables import Column, RecordTable
+from napari_precimed.ui.trust_row import TrustRow
 from napari_precimed.ui.worker import Task
 
 UNKNOWN = "–"
@@ -53,9 +54,13 @@ class LesionTable(QWidget):
         self.measure = QPushButton("Measure again", self)
         self.measure.setToolTip("The labels were edited: measure what is drawn now")
         self.progress = ProgressRow(self)
+        self.trust = TrustRow(
+            self._session, self.progress, lambda: self.scan, self.table.current, self
+        )
         self.written = QLabel(self)
         self._lay_out()
         self.table.chosen.connect(self._jump)
+        self.table.chosen.connect(lambda _: self.trust.refresh())
         self.volume.currentIndexChanged.connect(self.refresh)
         self.export.clicked.connect(self._ask_export)
         self.report.clicked.connect(self._ask_report)
@@ -87,6 +92,8 @@ class LesionTable(QWidget):
         self.export.setEnabled(lesions is not None or edited)
         self.report.setEnabled(self._session.case is not None)
         self.measure.hide()
+        self.trust.forget()
+        self.trust.refresh()
         self._watch()
         if edited:
             self._edited()
@@ -141,6 +148,7 @@ class LesionTable(QWidget):
         layout.addWidget(self.summary)
         layout.addWidget(self.table, 1)
         layout.addLayout(buttons)
+        layout.addWidget(self.trust)
         layout.addWidget(self.progress)
         layout.addWidget(self.written)
         self.table.setMinimumHeight(84)
@@ -281,8 +289,19 @@ def _class(lesion: Lesion) -> str:
 
 def _all_classes(lesion: Lesion) -> str:
     if not lesion.probabilities:
-        return "No classifier ran, or it abstained"
-    return ", ".join(f"{name} {_percent(p)}" for name, p in lesion.probabilities.items())
+        return "\n".join(["No classifier ran, or it abstained", *_attributes(lesion)])
+    classes = ", ".join(f"{name} {_percent(p)}" for name, p in lesion.probabilities.items())
+    return "\n".join([classes, *_attributes(lesion)])
+
+
+def _attributes(lesion: Lesion) -> list[str]:
+    """What readers would probably write, for the tooltip of the class."""
+    if not lesion.attributes:
+        return []
+    return [
+        "Readers would probably write (1 to 5; calcification to 6):",
+        *(f"   {name} {value:.1f}" for name, value in lesion.attributes.items()),
+    ]
 
 
 def _percent(share: float | None) -> str:

@@ -98,15 +98,15 @@ class SegmentPanel(QWidget):
     ) -> None:
         """Have the computing process look at a bundle's files; `then` gets the answer."""
         answers: list[Any] = []
-
-        def go_on() -> None:  # after the progress row has let go of the task
-            for answer in answers:
-                then(answer)
-
         task = Task.in_process(title, target, str(model.folder), hooks=False)
         task.succeeded.connect(answers.append)
         self._follow(task)
-        task.finished.connect(go_on)
+
+        def pass_on() -> None:
+            for answer in answers:
+                then(answer)
+
+        task.finished.connect(pass_on)
 
     def _segment(self, volume: Volume, model: ModelEntry) -> None:
         from napari_precimed.pipeline import AnalyseOptions

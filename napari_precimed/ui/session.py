@@ -73,10 +73,39 @@ class Session(QObject):
     def layer_of(self, volume: Volume, kind: type[Layer] = Image) -> Any:
         """The layer of that type that shows this scan, or None if the user removed it."""
         for layer in reversed(self._layers()):
-            shown = layers.layer_scan(layer)
+            shown = None if layers.map_of(layer) else layers.layer_scan(layer)
             if isinstance(layer, kind) and shown is not None and layers.same_scan(shown, volume):
                 return layer
         return None
+
+    def map_layer_of(self, volume: Volume, kind: str) -> Any:
+        """The layer with that kind of map of this scan, or None where there is none (any more)."""
+        for layer in self._layers():
+            shown = layers.map_of(layer)
+            if shown is not None and shown[0] == kind and layers.same_scan(shown[1], volume):
+                return layer
+        return None
+
+    def show_map(self, volume: Volume, drawn: layers.LayerData) -> bool:
+        """Show a map of `layers` on its scan, in place of an earlier one of its kind.
+
+        Returns
+        -------
+        bool
+            False, with a word to the user, if the scan was closed meanwhile.
+        """
+        if not any(layers.same_scan(volume, own) for own in self.volumes):
+            show_info(f"The map of {layers.volume_name(volume)} came after it was closed.")
+            return False
+        kind = drawn[1]["metadata"][layers.METADATA_KEY]["map"]
+        layer = self.map_layer_of(volume, kind)
+        if layer is None:
+            self._show(drawn)
+            self._select(self.layer_of(volume, Labels))
+        else:
+            layers.redraw_map(layer, drawn)
+            layer.visible = True
+        return True
 
     def is_edited(self, volume: Volume) -> bool:
         """Whether the labels drawn on this scan are not those that were measured."""
@@ -188,7 +217,7 @@ class Session(QObject):
     def _adopt(self, layer: Layer) -> None:
         """Take the scan of a new layer into the case; ask if that may be another person's."""
         volume = layers.layer_scan(layer)
-        if volume is None or not isinstance(layer, Image):
+        if volume is None or not isinstance(layer, Image) or layers.map_of(layer):
             return
         if any(layers.same_scan(volume, own) for own in self.volumes):
             return

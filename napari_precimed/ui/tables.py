@@ -143,6 +143,11 @@ class RecordTable(QTableView):
         for column in range(header.count()):
             header.resizeSection(column, min(header.sectionSize(column), _WIDEST_PX))
 
+    def current(self) -> Any:
+        """The record that the user clicked or moved to last; None after other rows came."""
+        index = self.currentIndex()
+        return self.record_at(index.row()) if index.isValid() else None
+
     def record_at(self, row: int) -> Any:
         """The record in this row as sorted now."""
         source = self._sorted.mapToSource(self._sorted.index(row, 0))

@@ -87,6 +87,9 @@ def test_the_report_says_what_was_found(content: ReportContent) -> None:
     assert "slice 14 of 24" in text
     assert "malignant 0.73, benign 0.27" in text
     assert "readers' opinion model" in text
+    assert "Readers would probably write: spiculation 3.4, calcification 5.9" in text
+    assert text.count("Readers would probably write: ") == 1  # of lesion 2 nothing is known
+    assert "calcification 1 popcorn to 6 absent" in text
     assert "L\u00a028.0, A\u00a010.0, I\u00a0175.0" in text
     assert "Mean density (HU)" in text
     assert "Lesion 3 reaches the edge" in text

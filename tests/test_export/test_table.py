@@ -37,6 +37,8 @@ def test_csv_gives_each_lesion_back(case: Case, tmp_path: Path) -> None:
     assert table["intensity_unit"].tolist() == ["HU"] * 3
     assert table["touches_border"].tolist() == [False, False, True]
     assert table["probability_malignant"][0] == pytest.approx(0.73)
+    assert table["attribute_spiculation"][0] == pytest.approx(3.4)
+    assert table["attribute_spiculation"].isna().tolist() == [False, True, True]
 
 
 def test_unknown_is_empty_and_zero_is_zero(case: Case, tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_unknown_is_empty_and_zero_is_zero(case: Case, tmp_path: Path) -> None:
     assert cell["mean_intensity"] == "0.0"
     for unknown in ("long_axis_mm", "short_axis_mm", "confidence", "finding", "sd_intensity"):
         assert cell[unknown] == ""
-    assert not any(name.startswith("probability_") for name in header)
+    assert not any(name.startswith(("probability_", "attribute_")) for name in header)
 
 
 def test_a_case_without_lesions_gives_the_header_alone(volume: Volume, tmp_path: Path) -> None:
@@ -82,6 +84,8 @@ def test_json_holds_what_a_reader_needs_to_place_the_lesion(case: Case, tmp_path
     assert affine @ [10, 50, 110, 1] == pytest.approx([*found["lesions"][0]["centroid_mm"], 1])
     assert found["lesions"][0]["long_axis_ends_mm"][1][0] == pytest.approx(28 + 7)
     assert found["lesions"][2]["probabilities"] is None
+    assert found["lesions"][0]["attributes"] == {"spiculation": 3.4, "calcification": 5.9}
+    assert found["lesions"][2]["attributes"] is None
     assert [run["task"] for run in found["runs"]] == ["segment", "measure", "classify"]
 
 

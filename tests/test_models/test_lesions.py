@@ -12,9 +12,11 @@ from napari_precimed.core.measure import measure
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import GeometryError, InputError
 from napari_precimed.io.phantom import phantom_ct, phantom_mr, phantom_truth
-from napari_precimed.models.classify import classify
+from napari_precimed.models.catalogue import find
+from napari_precimed.models.classify import attributes_of, classify
+from napari_precimed.models.labelling import label_lesions
 from napari_precimed.models.lungs import lung_mask
-from napari_precimed.models.segment import label_lesions, segment
+from napari_precimed.models.segment import segment
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,28 @@ def test_the_shipped_models_outline_and_class_the_phantoms_nodule(chest_part):
     classified = classify(chest_part, lesions)
     for each in classified:
         assert sum(each.probabilities.values()) == pytest.approx(1)
+        assert all(1 <= value <= 6 for value in each.attributes.values())
     assert [run.task for run in classified.runs] == ["segment", "measure", "classify"]
     assert classified.runs[0].weights_sha256 != classified.runs[2].weights_sha256
+
+
+def test_attributes_lie_on_the_readers_own_scale():
+    entry = find("lung-nodule-malignancy")
+    logits = np.array([9.0, -30.0, 30.0, 0.0, 0.0, np.log(3), 0.0])
+    found = attributes_of(entry, logits)
+    assert list(found) == [
+        "subtlety", "calcification", "margin", "lobulation", "spiculation", "texture"
+    ]  # fmt: skip
+    assert found["subtlety"] == pytest.approx(1)
+    assert found["calcification"] == pytest.approx(6)
+    assert found["margin"] == pytest.approx(3)
+    assert found["spiculation"] == pytest.approx(1 + 4 * 0.75)
+
+
+def test_a_model_without_such_outputs_says_nothing_of_attributes():
+    entry = find("lung-nodule-malignancy")
+    bare = replace(entry, settings={k: v for k, v in entry.settings.items() if k != "attributes"})
+    assert attributes_of(bare, np.zeros(7)) is None
 
 
 def test_a_ct_model_refuses_an_mr():

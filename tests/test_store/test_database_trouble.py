@@ -87,10 +87,13 @@ def test_the_tables_of_an_earlier_release_are_brought_up_to_date(
     store.close()
     with sqlite3.connect(_database(url)) as connection:
         connection.execute("alter table precimed_lesion_set drop column source_path")
+        connection.execute("alter table precimed_lesion drop column attributes")
         connection.execute("update precimed_schema set version = 1")
     back = CaseStore(url).load(case.id)
-    assert len(back.lesions_of(back.volumes[0])) == 3
-    CaseStore(url).save(back)
+    assert [lesion.attributes for lesion in back.lesions_of(back.volumes[0])] == [None] * 3
+    CaseStore(url).save(case)
+    again = CaseStore(url).load(case.id)
+    assert again.lesion_sets[0].lesions[0].attributes == {"spiculation": 3.4, "calcification": 5.9}
 
 
 def test_a_locked_database_is_named_with_the_mend(store, url: str, case: Case) -> None:

@@ -1,0 +1,306 @@
+"""Where an outline is uncertain, and how far it can be relied on.
+
+The scan around a lesion is shown to the network in several ways that should make no difference;
+where its answers differ, it is in doubt. Two sets of ways: the eight mirrorings (test-time
+augmentation, Wang et al. 2019), and dropout left on (Gal and Ghahramani 2016).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_precimed.core.geometry import Geometry
+from napari_precimed.core.lesion import Lesion, LesionSet
+from napari_precimed.core.run import RunRecord
+from napari_precimed.core.volume import Volume
+from napari_precimed.errors import CancelledError, GeometryError, InputError
+from napari_precimed.models.bundle import load_network, weights_sha256
+from napari_precimed.models.catalogue import ModelEntry, find
+from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
+from napari_precimed.models.preprocess import HU_RANGE
+
+Predict = Callable[[NDArray], NDArray[np.float32]]
+"""A part of a scan, shape (z, y, x), in its own grey values -> probability, same shape."""
+
+MIRRORINGS: tuple[tuple[int, ...], ...] = tuple(
+    tuple(axis for axis, flip in enumerate(flips) if flip) for flips in product((0, 1), repeat=3)
+)
+"""Axes to flip; the first is none."""
+WAYS = ("mirror", "dropout")
+DROPOUT_PASSES = 8
+_MARGIN_MM = 8.0
+_TOUCHING = np.ones((3, 3, 3), bool)
+_DROPOUTS = (torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d,
+             torch.nn.AlphaDropout)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LesionDoubt:
+    """The doubt about one lesion's outline.
+
+    Attributes
+    ----------
+    label : int
+    map : ndarray of float32, shape (z, y, x)
+        Entropy of the mean probability at each voxel around the lesion, in bits: 0 certain, 1 as
+        good as a coin.
+    start : tuple of int
+        Index (z, y, x) in the scan of the map's first voxel.
+    agreement : float or None
+        Mean Dice between two of the outlines, 0 to 1; None where no way of looking showed any.
+    """
+
+    label: int
+    map: NDArray[np.float32]
+    start: tuple[int, int, int]
+    agreement: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """The doubt about the lesions of one scan.
+
+    Attributes
+    ----------
+    lesions : tuple of LesionDoubt
+    geometry : Geometry
+        Of the scan.
+    run : RunRecord
+    """
+
+    lesions: tuple[LesionDoubt, ...]
+    geometry: Geometry
+    run: RunRecord
+
+    @property
+    def agreement(self) -> dict[int, float | None]:
+        """Label -> agreement of its outlines."""
+        return {each.label: each.agreement for each in self.lesions}
+
+    def cropped(self) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
+        """All maps in the smallest box that holds them, and its first voxel; 0 between them."""
+        if not self.lesions:
+            return np.zeros((1, 1, 1), np.float32), (0, 0, 0)
+        starts = np.array([each.start for each in self.lesions])
+        stops = starts + [each.map.shape for each in self.lesions]
+        low = starts.min(0)
+        box = np.zeros(stops.max(0) - low, np.float32)
+        for each, start in zip(self.lesions, starts - low, strict=True):
+            _take_higher(box, each.map, start)
+        z, y, x = (int(n) for n in low)
+        return box, (z, y, x)
+
+    def on_grid(self) -> NDArray[np.float32]:
+        """The maps in an array of the scan's shape (z, y, x), 0 where none lies."""
+        whole = np.zeros(self.geometry.shape, np.float32)
+        for each in self.lesions:
+            _take_higher(whole, each.map, each.start)
+        return whole
+
+
+def doubt(
+    volume: Volume,
+    lesions: LesionSet,
+    model: str = "lung-nodule",
+    ways: str = WAYS[0],
+    device: str = "auto",
+    *,
+    predict: Predict | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Doubt:
+    """Show where the outlines of lesions are uncertain; only their surroundings are computed.
+
+    Parameters
+    ----------
+    volume : Volume
+    lesions : LesionSet
+        Found in `volume` by `model`.
+    model : str
+        Name in the catalogue, or the folder of a bundle.
+    ways : {"mirror", "dropout"}
+        Of looking at the same thing.
+    device, progress, cancelled
+        As for `segment`.
+    predict : callable, optional
+        How the model is run on a part of the scan; by default with a sliding window.
+
+    Raises
+    ------
+    ModelNotFoundError, BundleError, CancelledError
+    GeometryError
+        If the lesions are not on the volume's grid.
+    InputError
+        If the model is no segmentation model or for another modality, or there is no such way, or
+        the network has no dropout.
+    """
+    entry = find(model)
+    entry.check("segmentation", volume.modality)
+    if why := volume.geometry.difference(lesions.geometry):
+        raise GeometryError(f"The lesions are not on the grid of the scan: {why}.")
+    if ways not in WAYS:
+        raise InputError(f"There is no way '{ways}' of testing; choose one of {', '.join(WAYS)}.")
+    engine = choose_engine(device)
+    network = load_network(entry)
+    run_on = predict or sliding_predictor(entry, network, engine)
+    threshold = float(entry.settings.get("threshold", 0.5))
+    began = time.perf_counter()
+    found = []
+    for done, lesion in enumerate(lesions):
+        if cancelled and cancelled():
+            raise CancelledError("Cancelled; nothing was changed.")
+        if progress:
+            progress("doubt", done, len(lesions))
+        box = _surroundings(lesion, volume, entry.settings.get("tile", (1, 1, 1)))
+        if ways == "mirror":
+            stack = mirrored(run_on, volume.array[box])
+        else:
+            stack = dropped_out(run_on, network, volume.array[box])
+        found.append(_of_lesion(lesion, stack, lesions.labels[box], box, threshold))
+    run = RunRecord(
+        task="doubt",
+        model=f"{entry.name} {entry.version}",
+        weights_sha256=weights_sha256(entry),
+        options={"device": device, "ways": ways, "threshold": threshold},
+        device=f"{engine.device.type} ({engine.reason})",
+        precision=engine.precision,
+        timings_s={"doubt": round(time.perf_counter() - began, 3)},
+    )
+    return Doubt(tuple(found), volume.geometry, run)
+
+
+def sliding_predictor(entry: ModelEntry, network: torch.nn.Module, engine: Engine) -> Predict:
+    """How `segment` runs a network, on any part of a scan."""
+    z, y, x = entry.settings["tile"]
+
+    def predict(part: NDArray) -> NDArray[np.float32]:
+        image = np.clip(part, *HU_RANGE).astype(np.float32)
+        overlap = float(entry.settings.get("overlap", 0.5))
+        return slide(network, np.ascontiguousarray(image), engine, tile=(z, y, x), overlap=overlap)
+
+    return predict
+
+
+def mirrored(predict: Predict, part: NDArray) -> NDArray[np.float32]:
+    """The probabilities of `part`, shape (z, y, x), by its eight mirrorings, mirrored back.
+
+    Returns
+    -------
+    ndarray of float32, shape (8, z, y, x)
+    """
+    return np.stack([np.flip(predict(np.flip(part, axes)), axes) for axes in MIRRORINGS])
+
+
+def dropped_out(
+    predict: Predict, network: torch.nn.Module, part: NDArray, passes: int = DROPOUT_PASSES
+) -> NDArray[np.float32]:
+    """The probabilities of `part` with dropout left on; shape (passes, z, y, x).
+
+    Raises
+    ------
+    InputError
+        If the network that `predict` runs has no dropout.
+    """
+    with _dropout_on(network):
+        return np.stack([predict(part) for _ in range(passes)])
+
+
+def entropy_bits(stack: NDArray) -> NDArray[np.float32]:
+    """Entropy of the mean over the first axis of probabilities, in bits, 0 to 1."""
+    p = np.clip(np.asarray(stack, np.float64).mean(0), 0, 1)
+    some = (p > 0) & (p < 1)
+    q = np.where(some, p, 0.5)
+    return np.where(some, -q * np.log2(q) - (1 - q) * np.log2(1 - q), 0).astype(np.float32)
+
+
+def agreement_of(masks: Sequence[NDArray[np.bool_]]) -> float | None:
+    """Mean Dice over all pairs of masks, shape (z, y, x); None for fewer than two, or all empty.
+
+    Two empty masks among others count 0: a lesion that is seldom seen is not sure.
+    """
+    if len(masks) < 2 or not any(mask.any() for mask in masks):
+        return None
+    sizes = [int(mask.sum()) for mask in masks]
+    shares = []
+    for a, b in combinations(range(len(masks)), 2):
+        total = sizes[a] + sizes[b]
+        both = int(np.count_nonzero(masks[a] & masks[b]))
+        shares.append(0.0 if total == 0 else 2 * both / total)
+    return float(np.mean(shares))
+
+
+def outlines(
+    stack: NDArray, lesion: NDArray[np.bool_], threshold: float
+) -> list[NDArray[np.bool_]]:
+    """The pieces over `threshold` that meet the lesion, by each map of a stack.
+
+    Parameters
+    ----------
+    stack : ndarray, shape (ways, z, y, x)
+        Probabilities.
+    lesion : ndarray of bool, shape (z, y, x)
+        As it was outlined; a piece beside it is another lesion's.
+    threshold : float
+    """
+    found = []
+    for probability in stack:
+        pieces, _ = ndimage.label(probability >= threshold, _TOUCHING)
+        meeting = np.unique(pieces[lesion])
+        found.append(np.isin(pieces, meeting[meeting > 0]))
+    return found
+
+
+def _of_lesion(
+    lesion: Lesion,
+    stack: NDArray[np.float32],
+    labels: NDArray,
+    box: tuple[slice, ...],
+    threshold: float,
+) -> LesionDoubt:
+    """Doubt in the lesion's own surroundings; the network saw a box as large as it needs."""
+    agreement = agreement_of(outlines(stack, labels == lesion.label, threshold))
+    z, y, x = (int(part.start) for part in box)
+    return LesionDoubt(lesion.label, entropy_bits(stack), (z, y, x), agreement)
+
+
+def _surroundings(lesion: Lesion, volume: Volume, tile: Sequence[int]) -> tuple[slice, ...]:
+    """The lesion with a margin, at least as large as a tile where the scan is."""
+    box = []
+    for (start, stop), size, least, mm in zip(
+        lesion.bbox, volume.array.shape, tile, volume.geometry.spacing_mm, strict=True
+    ):
+        margin = int(np.ceil(_MARGIN_MM / mm))
+        extent = min(size, max(int(least), stop - start + 2 * margin))
+        low = min(max(0, (start + stop - extent) // 2), size - extent)
+        box.append(slice(low, low + extent))
+    return tuple(box)
+
+
+def _take_higher(whole: NDArray, part: NDArray, start: Sequence[int]) -> None:
+    place = tuple(slice(int(s), int(s) + n) for s, n in zip(start, part.shape, strict=True))
+    np.maximum(whole[place], part, out=whole[place])
+
+
+@contextmanager
+def _dropout_on(network: torch.nn.Module) -> Iterator[None]:
+    """Dropout as in training, everything else as it was."""
+    layers = [m for m in network.modules() if isinstance(m, _DROPOUTS) and m.p > 0]
+    if not layers:
+        raise InputError("This network has no dropout; test it by mirroring.")
+    were = [layer.training for layer in layers]
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer, training in zip(layers, were, strict=True):
+            layer.train(training)

@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from napari_precimed.models.bundle import build_network
@@ -170,3 +171,13 @@ def write_bundle(
         state[name] = torch.tensor(bias)
     torch.save(state, folder / "models" / "model.pt")
     return folder
+
+
+def make_even(folder: Path, probability: np.ndarray) -> None:
+    """Shift the last output so that half of what it said of a scan becomes likelier than not."""
+    file = folder / "models" / "model.pt"
+    state = torch.load(file, weights_only=True)
+    name = [key for key in state if key.endswith("bias")][-1]
+    middle = float(np.median(probability))
+    state[name][-1] -= float(np.log(middle / (1 - middle)))
+    torch.save(state, file)

@@ -17,7 +17,8 @@ import torch
 from napari_precimed.core.run import sha256_of
 from napari_precimed.errors import BundleError
 from napari_precimed.models.catalogue import ModelEntry, find
-from napari_precimed.models.config import FILES, BundleConfig
+from napari_precimed.models.config import BundleConfig
+from napari_precimed.models.config_file import FILES
 from napari_precimed.models.trust import is_trusted, remember
 
 _HOLDERS = ("model", "state_dict", "network", "net")

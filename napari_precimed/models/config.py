@@ -8,11 +8,9 @@ expressions, and nothing that this module does not know.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,13 @@ import torch
 from monai.bundle import ConfigParser
 
 from napari_precimed.errors import BundleError, UntrustedBundleError
+from napari_precimed.models.config_file import (
+    base_name,
+    expanded,
+    items,
+    read_config,
+    without_files,
+)
 from napari_precimed.models.expressions import REFERENCE, Expression, WantsCodeError
 from napari_precimed.models.permitted import fetched, permitted_class
 
@@ -27,10 +32,7 @@ NETWORKS = ("network_def", "network", "net")
 """The ids under which bundles keep their network, the plainest first."""
 
 PREPROCESSING, INFERER, POSTPROCESSING = "preprocessing", "inferer", "postprocessing"
-FILES = ("inference.json", "inference.yaml", "inference.yml")
 
-_READERS = frozenset(("LoadImage", "EnsureChannelFirst", "AddChannel", "AsChannelFirst"))
-_WRITERS = frozenset(("SaveImage", "SaveClassification", "WriteFileMapping"))
 _NOT_ARGUMENTS = frozenset(("_target_", "_disabled_", "_requires_", "_desc_", "_mode_"))
 _NOTHING = object()
 
@@ -64,7 +66,7 @@ class BundleConfig:
                 "network to load."
             )
         self._parser = ConfigParser(config) if trusted else None
-        self._config = {} if trusted else _expanded(config)
+        self._config = {} if trusted else expanded(config)
         self._built: dict[str, Any] = {}
         self._building: list[str] = []
 
@@ -129,7 +131,7 @@ class BundleConfig:
         """Under which keys the bundle's own loader would put the image; "image" by default."""
         config = self._config if self._parser is None else self._parser.get()
         for value in _dictionaries(config.get(PREPROCESSING, {})):
-            if _base_name(value.get("_target_")) == "LoadImage":
+            if base_name(value.get("_target_")) == "LoadImage":
                 keys = value.get("keys", "image")
                 named = [keys] if isinstance(keys, str) else list(keys)
                 return tuple(
@@ -168,7 +170,7 @@ class BundleConfig:
             if "_target_" in value and _says_disabled(value.get("_disabled_")):
                 return
             yield from _wishes_of_target(value)
-        for key, inner in _items(value):
+        for key, inner in items(value):
             if key != "_target_":
                 yield from self._wishes_in(inner, f"{name}::{key}", seen)
 
@@ -206,7 +208,7 @@ class BundleConfig:
             return value
         if isinstance(value, dict) and "_target_" in value:
             return self._instance(value, name)
-        parts = {key: self._build(f"{name}::{key}") for key, _ in _items(value)}
+        parts = {key: self._build(f"{name}::{key}") for key, _ in items(value)}
         kept = {key: part for key, part in parts.items() if part is not _NOTHING}
         return kept if isinstance(value, dict) else list(kept.values())
 
@@ -220,61 +222,11 @@ class BundleConfig:
         return found(**{k: part for k, part in given.items() if part is not _NOTHING})
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The inference configuration of a bundle, JSON or YAML, as it is written.
-
-    Raises
-    ------
-    BundleError
-        If there is none, or it cannot be read.
-    """
-    file = next((f for name in FILES if (f := folder / "configs" / name).is_file()), None)
-    if file is None:
-        raise BundleError(
-            f"'{folder.name}' has no configs/{FILES[0]} (nor .yaml), which says what network it is."
-        )
-    try:
-        text = file.read_text(encoding="utf-8")
-        config = json.loads(text) if file.suffix == ".json" else _yaml(text)
-    except (OSError, ValueError) as error:
-        raise BundleError(
-            f"'{folder.name}' has no readable {file.name}: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(config, dict):
-        raise BundleError(f"{file} holds {type(config).__name__}, not named parts.")
-    return config
-
-
-def without_files(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which what reads or writes images is disabled: the scan is in memory."""
-
-    def disabled(value: Any) -> Any:
-        if isinstance(value, dict):
-            value = {key: disabled(inner) for key, inner in value.items()}
-            return {**value, "_disabled_": True} if _handles_files(value) else value
-        return [disabled(inner) for inner in value] if isinstance(value, list) else value
-
-    return {key: disabled(value) for key, value in config.items()}
-
-
 def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
-    for _, inner in _items(value):
+    for _, inner in items(value):
         yield from _dictionaries(inner)
-
-
-def _handles_files(value: dict[str, Any]) -> bool:
-    return _base_name(value.get("_target_")) in _READERS | _WRITERS
-
-
-def _base_name(target: Any) -> str:
-    """The name of a MONAI transform without module and without the ending for dictionaries."""
-    name = str(target).rpartition(".")[2]
-    for ending in ("Dict", "D", "d"):
-        if name.endswith(ending) and name.removesuffix(ending) in _READERS | _WRITERS:
-            return name.removesuffix(ending)
-    return name
 
 
 def _wishes_of_target(value: dict[str, Any]) -> Iterator[str]:
@@ -294,42 +246,6 @@ def _wishes_of_target(value: dict[str, Any]) -> Iterator[str]:
 
 def _says_disabled(value: Any) -> bool:
     return value.strip().lower() == "true" if isinstance(value, str) else bool(value)
-
-
-def _items(value: Any) -> list[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        return list(value.items())
-    return list(enumerate(value)) if isinstance(value, list) else []
-
-
-def _expanded(config: dict[str, Any]) -> dict[str, Any]:
-    """Relative ids made absolute, and texts that stand for another part replaced by a copy of it.
-
-    A text that stands for a part of another file is left, and refused later.
-    """
-
-    def expand(value: Any, name: str) -> Any:
-        if isinstance(value, (dict, list)):
-            inner = {k: expand(v, f"{name}::{k}" if name else f"{k}") for k, v in _items(value)}
-            return inner if isinstance(value, dict) else list(inner.values())
-        if not isinstance(value, str):
-            return value
-        text = ConfigParser.resolve_relative_ids(name, value)
-        if not text.startswith("%"):
-            return text
-        file, other = ConfigParser.split_path_id(text[1:])
-        return text if file else deepcopy(ConfigParser(config)[other])
-
-    return dict(expand(config, ""))
-
-
-def _yaml(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
 
 
 @contextmanager

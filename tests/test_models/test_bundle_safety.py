@@ -57,6 +57,7 @@ def test_what_the_zoo_writes_everywhere_needs_no_trust(bundle: Path) -> None:
     [
         ({"inferer": target("scripts.inferer.Mine")}, "scripts.inferer.Mine"),
         ({"inferer": target("PatchInferer", merger_cls="os.system")}, "PatchInferer"),
+        ({"inferer": target("napari_precimed.models.lungs.Anything")}, "napari_precimed.models"),
         ({"inferer": "$__import__('os').system('true')"}, "__import__"),
         ({"preprocessing": target("monai.data.PersistentDataset")}, "PersistentDataset"),
         ({"preprocessing": target("monai.bundle.ConfigParser")}, "ConfigParser"),

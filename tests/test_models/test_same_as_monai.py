@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from toy_bundles import compose, inverted, metadata, organ_config, unet, write_bundle
+from toy_bundles import compose, inverted, make_even, metadata, organ_config, unet, write_bundle
 
 from napari_precimed.io import read_volume
 from napari_precimed.models.catalogue import ModelEntry, models
@@ -72,9 +72,11 @@ def test_a_resampling_bundle_on_an_oblique_scan(
         )
         meta = metadata({0: "lesion"}, ours={"instances": True})
     bundle = write_bundle(tmp_path / "toy", config, meta)
+    scan = read_volume(oblique)
+    make_even(bundle, segment(scan, str(bundle), device="cpu").probability)
     theirs = run_by_monai(bundle, oblique, tmp_path / "out")
-    ours = as_stored(segment(read_volume(oblique), str(bundle), device="cpu").labels, oblique)
-    assert 0.02 < (theirs > 0).mean() < 0.98
+    ours = as_stored(segment(scan, str(bundle), device="cpu").labels, oblique)
+    assert 0.2 < (theirs > 0).mean() < 0.8
     assert np.array_equal(ours > 0, theirs > 0) if instances else np.array_equal(ours, theirs)
 
 

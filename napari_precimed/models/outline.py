@@ -58,6 +58,12 @@ class Outline:
         """The lesion at another threshold of the probability, the shape of `place`."""
         return _piece_at(self.probability >= threshold, self.point)
 
+    def reaches(self, point: Sequence[int]) -> bool:
+        """Whether a point of the image lies in the lesion, or close by."""
+        inside = [int(p) - s.start for p, s in zip(point, self.place, strict=True)]
+        window = tuple(slice(max(0, p - _REACH), max(0, p + _REACH + 1)) for p in inside)
+        return bool(self.mask[window].any())
+
     def draw(self, target: NDArray, value: float = 1) -> None:
         """Write `value` where the lesion is into an array of the image's shape."""
         target[self.place][self.mask] = value
@@ -124,6 +130,22 @@ class Outlines:
         confidence = float(sure[mask].mean()) if mask.any() else 0.0
         point = tile.point_in(tile.inner)
         return Outline(tile.place, point, probability[tile.inner], mask[tile.inner], confidence)
+
+    def from_click(self, image: NDArray, point: Sequence[int]) -> Outline:
+        """Outline the lesion at any point of it, by way of its middle.
+
+        A quick first outline tells where the middle is; from there the networks see best. The
+        parameters are those of `around`.
+        """
+        first = self.quick().around(image, point)
+        if first.mask.any():
+            middle = [
+                m + s.start for m, s in zip(middle_voxel(first.mask), first.place, strict=True)
+            ]
+            outline = self.around(image, middle)
+            if outline.reaches(point):
+                return outline
+        return self.around(image, point)
 
     def certainty(self, image: NDArray, point: Sequence[int]) -> float:
         """The outliner's highest probability near a point: quick, to drop what is no lesion."""
@@ -211,6 +233,13 @@ class _Tile:
         below = self.place[0].start > 0 and bool(mask[first].any())
         above = self.place[0].stop < self.whole_depth and bool(mask[last - 1].any())
         return below or above
+
+
+def middle_voxel(mask: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """The voxel of a mask, shape (z, y, x), that is nearest its centre."""
+    voxels = np.argwhere(mask)
+    z, y, x = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    return int(z), int(y), int(x)
 
 
 def point_map(shape: Sequence[int], point: Sequence[float]) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ def prompt(
     for done, point in enumerate(points, start=1):
         if cancelled and cancelled():
             raise CancelledError("Cancelled; nothing was changed.")
-        outline = outlines.around(image, [int(v) for v in point])
+        outline = outlines.from_click(image, [int(v) for v in point])
         known = np.unique(labels[outline.place][outline.mask])
         known = known[known > 0]
         number = int(known[0]) if len(known) else len(confidence) + 1

@@ -21,7 +21,7 @@ from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry
 from napari_precimed.models.inference import Engine, choose_engine, on_engine
 from napari_precimed.models.labelling import CandidateRules, outline_candidates
-from napari_precimed.models.outline import Outlines
+from napari_precimed.models.outline import Outline, Outlines, middle_voxel
 from napari_precimed.models.preprocess import CROP_SIDE
 from napari_precimed.models.search import outlines_of
 from napari_precimed.training.fit import Batch, FitOptions
@@ -112,7 +112,12 @@ def validation(data: LidcNodules) -> Callable[[torch.nn.Module], float]:
         engine = choose_engine(next(network.parameters()).device.type)
         outlines = Outlines.of(network, engine, threshold=0.5, finder_share=0.5).quick()
         return float(
-            np.mean([dice(outlined(outlines, n, middle_of(n)), n.consensus) for n in nodules])
+            np.mean(
+                [
+                    dice(drawn(outlines.around(n.image, middle_voxel(n.consensus)), n), n.consensus)
+                    for n in nodules
+                ]
+            )
         )
 
     return score
@@ -125,19 +130,12 @@ def settings_of(network: torch.nn.Module, data: LidcNodules) -> dict[str, Any]:
     outlines = Outlines.of(network, engine, threshold=0.5, finder_share=0.5)
     scores = np.zeros(len(_THRESHOLDS))
     for nodule in nodules:
-        outline = outlines.around(nodule.image, middle_of(nodule))
+        outline = outlines.around(nodule.image, middle_voxel(nodule.consensus))
         for k, threshold in enumerate(_THRESHOLDS):
             mask = np.zeros(nodule.image.shape, bool)
             mask[outline.place] = outline.at(float(threshold))
             scores[k] += dice(mask, nodule.consensus)
     return {"threshold": round(float(_THRESHOLDS[int(np.argmax(scores))]), 2)}
-
-
-def middle_of(nodule: Nodule) -> tuple[int, int, int]:
-    """The voxel of the majority's mask that is nearest its centre."""
-    voxels = np.argwhere(nodule.consensus)
-    z, y, x = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
-    return int(z), int(y), int(x)
 
 
 def clicked(nodule: Nodule) -> tuple[int, int, int]:
@@ -148,10 +146,10 @@ def clicked(nodule: Nodule) -> tuple[int, int, int]:
     return int(z), int(y), int(x)
 
 
-def outlined(outlines: Outlines, nodule: Nodule, point: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """The mask from one point, of the nodule's shape."""
+def drawn(outline: Outline, nodule: Nodule) -> NDArray[np.bool_]:
+    """The mask of an outline, of the nodule's shape."""
     mask = np.zeros(nodule.image.shape, bool)
-    outlines.around(nodule.image, point).draw(mask, True)
+    outline.draw(mask, True)
     return mask
 
 
@@ -217,7 +215,7 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
         masks.append(labels > 0)
         hit = np.unique(labels[nodule.reader_share > 0])
         further.append(float(len(found) - np.count_nonzero(hit)))
-    clicks = [outlined(outlines, n, clicked(n)) for n in nodules]
+    clicks = [drawn(outlines.from_click(n.image, clicked(n)), n) for n in nodules]
     dices = [dice(m, n.consensus) for m, n in zip(masks, nodules, strict=True)]
     surfaces = [
         surface_scores(m, n.consensus, n.spacing_mm) for m, n in zip(masks, nodules, strict=True)

@@ -6,6 +6,7 @@ finder, patches around a point for the outliner. They share nothing but the step
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -67,10 +68,13 @@ class BothSamplers:
 
 def sampler(data: LidcNodules, options: FitOptions) -> Callable[[int], Batch]:
     """Step -> batch, from the training patients."""
-    nodules = [prepare(nodule) for nodule in data.part("train")]
+    part = data.part("train")
+    nodules = [prepare(nodule) for nodule in part]
+    count = Counter(nodule.patient for nodule in part)
+    alone = [count[nodule.patient] == 1 for nodule in part]
     return BothSamplers(
         SlabSampler(nodules, batch_size=options.batch_size, seed=options.seed),
-        OutlineSampler(nodules, batch_size=options.batch_size, seed=options.seed),
+        OutlineSampler(nodules, batch_size=options.batch_size, seed=options.seed, alone=alone),
     )
 
 

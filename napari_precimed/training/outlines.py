@@ -19,7 +19,9 @@ from napari_precimed.models.outline import PATCH, mirrored, point_map
 from napari_precimed.training.slabs import PreparedNodule, disturb, fit_depth, warp
 
 _ROOM = 12  # pixels around a patch, so that turning it brings nothing empty in
-_BRIGHT = 0.5  # of a slice's spread above its mean: what is not air
+_BLOB = (1.5, 4.0)  # pixels: what is brighter on the first scale than on the second is a blob
+_LEAST_BLOB = 0.15  # of a slice's spread
+_LIKEST = 6
 _APART = 4  # pixels between a negative point and anything a reader marked
 
 
@@ -33,12 +35,16 @@ class OutlineSampler:
     batch_size, seed : int
     negative_share : float
         Share of patches whose point lies on no nodule.
+    alone : list of bool, or None
+        Whether each nodule is its patient's only one: beside others, a place that looks like a
+        nodule may be one, and is not taken for a negative.
     """
 
     nodules: list[PreparedNodule]
     batch_size: int = 8
     seed: int = 0
-    negative_share: float = 0.2
+    negative_share: float = 0.35
+    alone: list[bool] | None = None
 
     def __call__(self, step: int) -> dict[str, torch.Tensor]:
         """Batch `step`: "image" (batch, 2, z, y, x) and "share" (batch, 1, z, y, x), float32."""
@@ -60,10 +66,11 @@ class OutlineSampler:
 
     def _patch(self, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
         """Grey, share of readers and point, each (z, y, x) float32."""
-        nodule = self.nodules[rng.integers(len(self.nodules))]
+        chosen = int(rng.integers(len(self.nodules)))
+        nodule = self.nodules[chosen]
         marked = nodule.share > 0
         point = None
-        if rng.random() < self.negative_share:
+        if rng.random() < self.negative_share and (self.alone is None or self.alone[chosen]):
             point = _elsewhere(nodule, marked, rng)
         negative = point is not None
         if point is None:
@@ -106,17 +113,19 @@ def _inside(nodule: PreparedNodule, rng: np.random.Generator) -> tuple[int, int,
 def _elsewhere(
     nodule: PreparedNodule, marked: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[int, int, int] | None:
-    """A bright voxel, brighter than those around it, that no reader marked; None without one."""
+    """One of the places most like a nodule that no reader marked; None where there is none."""
     z = int(rng.integers(len(nodule.image)))
     picture = nodule.image[z].astype(np.float32)
+    blob = ndimage.gaussian_filter(picture, _BLOB[0]) - ndimage.gaussian_filter(picture, _BLOB[1])
     near = ndimage.binary_dilation(marked[max(0, z - 1) : z + 2].any(axis=0), iterations=_APART)
-    peak = ndimage.maximum_filter(picture, 5) == picture
+    peak = (ndimage.maximum_filter(blob, 5) == blob) & ~near
     margin = np.zeros_like(peak)
     margin[8:-8, 8:-8] = True
-    places = np.argwhere(peak & (picture > _BRIGHT) & ~near & margin)
+    places = np.argwhere(peak & margin & (blob > _LEAST_BLOB))
     if not len(places):
         return None
-    y, x = (int(v) for v in places[rng.integers(len(places))])
+    likest = places[np.argsort(-blob[tuple(places.T)])[:_LIKEST]]
+    y, x = (int(v) for v in likest[rng.integers(len(likest))])
     return z, y, x
 
 

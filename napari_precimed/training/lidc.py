@@ -7,7 +7,6 @@ normalise each slice on their own.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_precimed.errors import DatasetError
+from napari_precimed.training.split import split_of, split_patients
 
 FILE_NAME = "lidc_nodules.npz"
 _KEYS = ("image", "reader_bits", "offset", "name", "malignancy", "n_readers", "spacing_zyx_mm")
-SPLIT_PERCENT = {"test": 20, "validation": 12}  # the rest is training
 
 
 @dataclass(frozen=True)
@@ -120,10 +119,7 @@ class LidcNodules:
 
     def split(self) -> dict[str, list[str]]:
         """Part -> the ids of its patients."""
-        names: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
-        for patient in sorted(set(self.patients)):
-            names[split_of(patient)].append(patient)
-        return names
+        return split_patients(self.patients, "lidc")
 
     def without(self, patients: set[str]) -> list[Nodule]:
         """The nodules of all other patients.
@@ -188,17 +184,3 @@ def _find(path: Path) -> Path:
     raise DatasetError(
         f"No {FILE_NAME} at '{path}'; give the file, or the folder that holds it, with --data."
     )
-
-
-def split_of(patient: str, salt: str = "lidc") -> str:
-    """Which part of the split a patient belongs to: 'train', 'validation' or 'test'.
-
-    The rule is a hash of the patient's id, so a patient can never stand in two parts, whatever
-    else is in the file, and all of a patient's nodules go together.
-    """
-    percent = int(hashlib.sha256(f"{salt}:{patient}".encode()).hexdigest()[:8], 16) % 100
-    if percent < SPLIT_PERCENT["test"]:
-        return "test"
-    if percent < SPLIT_PERCENT["test"] + SPLIT_PERCENT["validation"]:
-        return "validation"
-    return "train"

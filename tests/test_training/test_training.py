@@ -13,9 +13,10 @@ from napari_precimed.errors import BundleError, DatasetError, InputError
 from napari_precimed.models import catalogue
 from napari_precimed.training import lung_nodule, recipes
 from napari_precimed.training.fit import FitOptions, fit
-from napari_precimed.training.lidc import FILE_NAME, read_lidc, split_of
+from napari_precimed.training.lidc import FILE_NAME, read_lidc
 from napari_precimed.training.publish import seen_patients
 from napari_precimed.training.slabs import SlabSampler, prepare
+from napari_precimed.training.split import split_of
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from napari_precimed.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from napari_precimed.core.patient import Case
+    from napari_precimed.models.catalogue import ModelEntry
 
 app = typer.Typer(
     name="precimed",
@@ -152,13 +153,16 @@ def segment(
 @app.command()
 def classify(
     image: Image,
-    labels: Annotated[Path, typer.Argument(help="Label image on the scan's grid.")],
     model: Annotated[str, typer.Option(help="Classification model.")],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(help="Label image on the scan's grid; not for models of whole slices."),
+    ] = None,
     series: Series = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Say what each outlined lesion is likely to be."""
+    """Say what each outlined lesion, or each slice, is likely to be."""
     from napari_precimed.core.measure import measure
     from napari_precimed.export.table import plain
     from napari_precimed.io import read_volume
@@ -167,11 +171,19 @@ def classify(
     from napari_precimed.models.classify import classify as classify_lesions
     from napari_precimed.pipeline import AnalyseOptions, check_models
 
-    find(model).check("classification", None)
+    entry = find(model)
+    entry.check("classification", None)
+    if entry.classifies_slices:
+        _classify_slices(image, labels, entry, series, device, as_json)
+        return
+    if labels is None:
+        raise InputError(
+            f"'{entry.name}' classifies outlined lesions; name the label image after the scan."
+        )
     _must_exist(labels, "LABELS")
     volume = read_volume(image, series=series)
     check_models(volume, AnalyseOptions(None, model, device))
-    outlined = measure(read_labels(labels, volume), volume, finding=find(model).finding)
+    outlined = measure(read_labels(labels, volume), volume, finding=entry.finding)
     with bar(quiet=as_json) as progress:
         lesions = classify_lesions(volume, outlined, model, device=device, progress=progress)
     if as_json:
@@ -183,6 +195,30 @@ def classify(
         typer.echo(
             f"lesion {lesion.label}: {lesion.volume_mm3:.0f} mm³, {chances or 'not classified'}"
         )
+
+
+def _classify_slices(
+    image: Path,
+    labels: Path | None,
+    entry: ModelEntry,
+    series: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Say of each axial slice what a slice model says of it."""
+    from napari_precimed.io import read_volume
+    from napari_precimed.models.slices import classify_slices
+
+    if labels is not None:
+        raise InputError(f"'{entry.name}' classifies whole slices; leave '{labels}' out.")
+    volume = read_volume(image, series=series)
+    with bar(quiet=as_json) as progress:
+        findings, run = classify_slices(volume, str(entry.folder), device=device, progress=progress)
+    if as_json:
+        print_json({"slices": [vars(f) for f in findings], "runs": [run.to_dict()]})
+        return
+    for f in findings:
+        typer.echo(f"slice {f.index}: {entry.labels[0]} {f.probability:.2f}, {f.call or 'unsure'}")
 
 
 @app.command()

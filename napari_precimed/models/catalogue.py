@@ -70,6 +70,11 @@ class ModelEntry:
         """The weights, a plain state dict."""
         return self.folder / "models" / "model.pt"
 
+    @property
+    def classifies_slices(self) -> bool:
+        """Whether it classifies whole slices, and so needs no outlined lesions."""
+        return self.task == "classification" and self.settings.get("input") == "slices"
+
     def check(self, task: str, modality: str | None) -> None:
         """Raise `InputError` unless this model does `task` on such scans.
 

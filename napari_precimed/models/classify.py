@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from napari_precimed.core.lesion import Lesion, LesionSet
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
-from napari_precimed.errors import CancelledError, GeometryError
+from napari_precimed.errors import CancelledError, GeometryError, InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine
+from napari_precimed.models.lesion_features import classify_by_features, is_feature_model
 from napari_precimed.models.preprocess import CROP_SIDE, HU_RANGE, crop_around, nodule_patch
 
 _BATCH = 16
@@ -54,13 +55,19 @@ def classify(
     GeometryError
         If the lesions are not on the volume's grid.
     InputError
-        If the model is no classifier or is for another modality.
+        If the model is no classifier of lesions or is for another modality.
     """
     entry = find(model)
     entry.check("classification", volume.modality)
     if why := volume.geometry.difference(lesions.geometry):
         raise GeometryError(f"The lesions are not on the grid of the scan: {why}.")
+    if entry.classifies_slices:
+        raise InputError(f"'{entry.name}' classifies whole slices; choose a model of lesions.")
     engine = choose_engine(device)
+    if is_feature_model(entry):
+        return classify_by_features(
+            volume, lesions, entry, engine, progress=progress, cancelled=cancelled
+        )
     began = time.perf_counter()
     network = load_network(entry).to(engine.device)
     classified: list[Lesion] = []

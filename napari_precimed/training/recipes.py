@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,17 +12,30 @@ import torch
 
 from napari_precimed.errors import InputError
 from napari_precimed.models.bundle import build_network, load_network
-from napari_precimed.models.catalogue import find
+from napari_precimed.models.catalogue import ModelEntry, find, read_entry
 from napari_precimed.models.inference import choose_engine
-from napari_precimed.training import lung_nodule, lung_nodule_malignancy
+from napari_precimed.training import (
+    article_cnn,
+    glioma_grade,
+    lung_nodule,
+    lung_nodule_malignancy,
+    tumour_slice,
+)
 from napari_precimed.training.fit import FitOptions, fit
 from napari_precimed.training.publish import INIT_PART, seen_patients, write_bundle
 
 RECIPES: dict[str, ModuleType] = {
     "lung-nodule": lung_nodule,
     "lung-nodule-malignancy": lung_nodule_malignancy,
+    "tumour-slice": tumour_slice,
+    "article-cnn": article_cnn,
+    "glioma-grade": glioma_grade,
 }
-"""Each module has OPTIONS, read, start, sampler, loss_of, validation, settings_of and evaluate."""
+"""Each module has OPTIONS, read, start, sampler, loss_of, validation, settings_of and evaluate.
+
+It may have n_cases, where a case is not a patient's, and TEMPLATE, where no bundle is shipped.
+Where nothing is fitted by steps, solve takes the place of all from OPTIONS to settings_of but read.
+"""
 
 Say = Callable[[str], None]
 
@@ -61,14 +74,18 @@ def train(name: str, request: TrainRequest, say: Say) -> Path:
         If there is no such recipe, or the data do not fit it.
     """
     recipe = _recipe(name)
-    entry = find(name)
+    entry = template(name)
     engine = choose_engine(request.device)
     data = recipe.read(request.data)
     split = data.split()
     say(", ".join(f"{len(names)} patients {part}" for part, names in split.items()))
+    if hasattr(recipe, "solve"):
+        network = build_network(entry.folder, trusted=entry.built_in)
+        settings = recipe.solve(network, data, say)
+        return write_bundle(entry, request.out / name, network, split, {"recipe": name, **settings})
     options: FitOptions = recipe.OPTIONS.on(engine.device.type)
     if request.epochs is not None:
-        options = options.for_epochs(request.epochs, len(data.part("train")))
+        options = options.for_epochs(request.epochs, _n_cases(recipe, data))
     torch.manual_seed(options.seed)
     network = build_network(entry.folder, trusted=entry.built_in)
     if request.init is None:
@@ -113,6 +130,17 @@ def _recipe(name: str) -> ModuleType:
     if name not in RECIPES:
         raise InputError(f"There is no recipe for '{name}'. Recipes: {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def template(name: str) -> ModelEntry:
+    """The bundle whose configs a training by this recipe takes over."""
+    folder = getattr(RECIPES[name], "TEMPLATE", None)
+    return find(name) if folder is None else replace(read_entry(folder), built_in=True)
+
+
+def _n_cases(recipe: ModuleType, data: Any) -> int:
+    """How many cases one pass over the training patients draws."""
+    return int(recipe.n_cases(data)) if hasattr(recipe, "n_cases") else len(data.part("train"))
 
 
 def _take_weights(network: torch.nn.Module, name: str, say: Say) -> None:

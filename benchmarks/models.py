@@ -14,6 +14,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 COMMANDS = {
     "lung-nodule": ("napari_precimed", "imaging"),
     "lung-nodule-malignancy": ("napari_precimed", "imaging"),
+    "tumour-slice": ("napari_precimed", "imaging"),
+    "glioma-grade": ("napari_precimed", "imaging"),
     "missense-lstm": ("genomics", "genomics"),
 }
 

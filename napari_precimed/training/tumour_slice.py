@@ -133,7 +133,7 @@ def decide(logits: NDArray, positive: NDArray[np.bool_]) -> dict[str, Any]:
     gain = [(chance[positive] >= t).mean() - (chance[~positive] >= t).mean() for t in steps]
     return {
         "calibration": calibration,
-        "threshold": float(steps[int(np.argmax(gain))]),
+        "threshold": round(float(steps[int(np.argmax(gain))]), 4),
         "abstain_band": list(abstain_band(chance, positive)),
     }
 

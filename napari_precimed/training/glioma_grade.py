@@ -61,6 +61,7 @@ QUESTIONS = (
 """Clusters of which each class has ten patients or more: that over all platforms, and RNA."""
 SIZE_ONLY = [FEATURES.index("log volume share")]
 _SIGNIFICANT = 0.05
+PERMUTATIONS = 200
 
 
 def read(path: Path) -> Gliomas:
@@ -118,18 +119,25 @@ def _measure(question: Question, cases: Sequence[Glioma], features: NDArray) -> 
     """AUROC by nested cross-validation, of the features and of what needs none of them."""
     answer = answers_to(question, cases)
     known = np.flatnonzero(np.isfinite(answer))
-    positive, patients = answer[known] == 1, [cases[k].patient for k in known]
+    positive, patients = answer[known] == 1, [cases[int(k)].patient for k in known]
     age = np.array([[np.nan if age_of(c) is None else age_of(c)] for c in cases], float)
-    found = nested_cross_validation(features[known], positive)
+    found = nested_cross_validation(features[known], positive, permutations=PERMUTATIONS)
     out = {
-        **metric(lambda k: auroc(found.chance[k], positive[k]), patients),
+        **metric(_ranked(found.chance, positive), patients),
         "p": round(found.p, 4),
         "share_positive": round(float(positive.mean()), 4),
     }
     for name, columns in (("age_only", age), ("size_only", features[:, SIZE_ONLY])):
+        if not np.isfinite(columns[known]).any():
+            out[name] = metric(lambda k: np.nan, [])
+            continue
         base = nested_cross_validation(columns[known], positive, permutations=0)
-        out[name] = metric(lambda k, b=base: auroc(b.chance[k], positive[k]), patients)
+        out[name] = metric(_ranked(base.chance, positive), patients)
     return out
+
+
+def _ranked(logits: NDArray, positive: NDArray[np.bool_]) -> Callable[[NDArray[np.int_]], float]:
+    return lambda k: auroc(logits[k], positive[k])
 
 
 def _in_words(figure: dict[str, Any]) -> str:
@@ -178,7 +186,7 @@ def evaluate(entry: ModelEntry, cases: Sequence[Glioma], engine: Engine) -> dict
     """
     features = features_of(cases)
     usable = np.flatnonzero(np.isfinite(features).all(axis=1))
-    cases, features = [cases[k] for k in usable], features[usable]
+    cases, features = [cases[int(k)] for k in usable], features[usable]
     chance = feature_chances(load_network(entry).to(engine.device), features, engine)
     patients = [case.patient for case in cases]
     metrics: dict[str, Any] = {}
@@ -211,13 +219,13 @@ def _on_unseen(
 ) -> dict[str, Any]:
     answer = answers_to(question, cases)
     known = np.flatnonzero(np.isfinite(answer))
-    who = [cases[k].patient for k in known]
+    who = [cases[int(k)].patient for k in known]
     age = np.array([np.nan if age_of(case) is None else age_of(case) for case in cases], float)
     scores = {"": chance, "_age_only": age, "_size_only": features[:, SIZE_ONLY[0]]}
     out = {}
     for suffix, score in scores.items():
         both = known[np.isfinite(score[known])]
-        theirs = [cases[k].patient for k in both]
+        theirs = [cases[int(k)].patient for k in both]
         out[f"auroc_{question.key}{suffix}"] = metric(_of(auroc, score, answer, both), theirs)
     out[f"ece_{question.key}"] = metric(
         lambda k: expected_calibration_error(chance[known[k]], answer[known[k]] == 1, bins=3), who

@@ -44,7 +44,7 @@ def nested_cross_validation(
     positive: NDArray[np.bool_],
     *,
     repeats: int = 3,
-    permutations: int = 200,
+    permutations: int,
     seed: int = 0,
 ) -> NestedResult:
     """Measure how well the features tell the positive patients, and whether that is chance.

@@ -97,6 +97,12 @@ class Bench:
         """Train one row, unless its result is there."""
         result = self.out / f"{name}-{seed}.json"
         if result.exists():
+            steps = json.loads(result.read_text())["steps"]
+            if steps != self.steps:
+                raise SystemExit(
+                    f"{result} was trained for {steps} steps, not {self.steps}; rows of one table "
+                    "train equally long: name another folder with --out."
+                )
             return
         row = ROWS[name]
         began = time.process_time()

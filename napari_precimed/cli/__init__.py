@@ -37,6 +37,7 @@ from napari_precimed.errors import InputError
 
 if TYPE_CHECKING:
     from napari_precimed.core.patient import Case
+    from napari_precimed.models.catalogue import ModelEntry
 
 app = typer.Typer(
     name="precimed",
@@ -234,7 +235,7 @@ def classify(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Say what each outlined lesion, or the whole scan, is likely to be."""
+    """Say what each outlined lesion, each slice or the whole scan is likely to be."""
     from napari_precimed.core.measure import measure
     from napari_precimed.export.table import plain
     from napari_precimed.io import read_volume
@@ -246,6 +247,9 @@ def classify(
     entry = find(model)
     entry.check("classification", None)
     trust_models(trust, model)
+    if entry.classifies_slices:
+        _classify_slices(image, labels, entry, series, device, as_json)
+        return
     if entry.classifies_scans:
         classify_whole(image, labels, model, series, device, as_json)
         return
@@ -266,6 +270,30 @@ def classify(
         typer.echo(
             f"lesion {lesion.label}: {lesion.volume_mm3:.0f} mm³, {chances or 'not classified'}"
         )
+
+
+def _classify_slices(
+    image: Path,
+    labels: Path | None,
+    entry: ModelEntry,
+    series: str | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Say of each axial slice what a slice model says of it."""
+    from napari_precimed.io import read_volume
+    from napari_precimed.models.slices import classify_slices
+
+    if labels is not None:
+        raise InputError(f"'{entry.name}' classifies whole slices; leave '{labels}' out.")
+    volume = read_volume(image, series=series)
+    with bar(quiet=as_json) as progress:
+        findings, run = classify_slices(volume, str(entry.folder), device=device, progress=progress)
+    if as_json:
+        print_json({"slices": [vars(f) for f in findings], "runs": [run.to_dict()]})
+        return
+    for f in findings:
+        typer.echo(f"slice {f.index}: {entry.labels[0]} {f.probability:.2f}, {f.call or 'unsure'}")
 
 
 @app.command()

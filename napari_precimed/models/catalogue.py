@@ -94,6 +94,11 @@ class ModelEntry:
         ours = {"recipe", "negative_label"} & self.settings.keys()
         return self.task == "classification" and not ours
 
+    @property
+    def classifies_slices(self) -> bool:
+        """Whether it classifies whole slices, and so needs no outlined lesions."""
+        return self.task == "classification" and self.settings.get("input") == "slices"
+
     def check(self, task: str, modality: str | None) -> None:
         """Raise `InputError` unless this model does `task` on such scans.
 

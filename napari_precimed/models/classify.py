@@ -17,6 +17,7 @@ from napari_precimed.errors import CancelledError, GeometryError, InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine
+from napari_precimed.models.lesion_features import classify_by_features, is_feature_model
 from napari_precimed.models.preprocess import CROP_SIDE, HU_RANGE, crop_around, nodule_patch
 
 _BATCH = 16
@@ -57,7 +58,7 @@ def classify(
     GeometryError
         If the lesions are not on the volume's grid.
     InputError
-        If the model is no classifier or is for another modality.
+        If the model is no classifier of lesions or is for another modality.
     """
     entry = find(model)
     entry.check("classification", volume.modality)
@@ -68,7 +69,13 @@ def classify(
         )
     if why := volume.geometry.difference(lesions.geometry):
         raise GeometryError(f"The lesions are not on the grid of the scan: {why}.")
+    if entry.classifies_slices:
+        raise InputError(f"'{entry.name}' classifies whole slices; choose a model of lesions.")
     engine = choose_engine(device)
+    if is_feature_model(entry):
+        return classify_by_features(
+            volume, lesions, entry, engine, progress=progress, cancelled=cancelled
+        )
     began = time.perf_counter()
     network = load_network(entry).to(engine.device)
     classified: list[Lesion] = []
@@ -101,7 +108,7 @@ def classify(
         options={
             "device": device,
             "calibration": calibration_of(entry),
-            "abstain": entry.settings.get("abstain"),
+            "abstain_band": entry.settings.get("abstain_band"),
         },
         device=f"{engine.device.type} ({engine.reason})",
         precision="float32",
@@ -124,14 +131,14 @@ def calibrated(entry: ModelEntry, logits: NDArray) -> NDArray[np.float64]:
 
 def abstains(entry: ModelEntry, chances: NDArray) -> NDArray[np.bool_]:
     """Whether calibrated probabilities lie in the band in which a bundle rather says nothing."""
-    low, high = entry.settings.get("abstain", (0.5, 0.5))
+    low, high = entry.settings.get("abstain_band", (0.5, 0.5))
     return np.asarray((chances > low) & (chances < high))
 
 
 def _abstentions(entry: ModelEntry, lesions: list[str]) -> list[str]:
     if not lesions:
         return []
-    low, high = entry.settings["abstain"]
+    low, high = entry.settings["abstain_band"]
     return [
         f"Not classed, the probability being between {low:.2f} and {high:.2f}, where this model "
         f"is too often wrong: {', '.join(lesions)}."

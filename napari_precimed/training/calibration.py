@@ -82,7 +82,9 @@ def fit_platt(logits: ArrayLike, positive: ArrayLike) -> dict[str, float]:
     return {"scale": round(float(scale), 4), "shift": round(float(shift), 4)}
 
 
-def abstain_band(chance: ArrayLike, positive: ArrayLike, wrong: float) -> tuple[float, float]:
+def abstain_band(
+    chance: ArrayLike, positive: ArrayLike, wrong: float = 0.02
+) -> tuple[float, float]:
     """Between which probabilities a model should rather say nothing.
 
     Parameters

@@ -190,7 +190,7 @@ def settings_of(network: torch.nn.Module, data: LidcNodules) -> dict[str, Any]:
     positive = _ratings(nodules) > 3
     calibration = fit_temperature(logits, positive)
     chance = 1 / (1 + np.exp(-calibration["scale"] * logits))
-    return {"calibration": calibration, "abstain": list(abstain_band(chance, positive, WRONG))}
+    return {"calibration": calibration, "abstain_band": list(abstain_band(chance, positive, WRONG))}
 
 
 def consensus_patches(nodules: Sequence[Nodule]) -> NDArray[np.float32]:
@@ -236,7 +236,7 @@ def evaluate(entry: ModelEntry, nodules: Sequence[Nodule], engine: Engine) -> di
             weights_sha256=weights_sha256(entry),
             options={
                 "calibration": calibration_of(entry),
-                "abstain": entry.settings.get("abstain"),
+                "abstain_band": entry.settings.get("abstain_band"),
             },
             device=engine.device.type,
             precision="float32",

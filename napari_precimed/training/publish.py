@@ -43,6 +43,7 @@ def write_bundle(
         Replaces values under "precimed" in metadata.json.
     """
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         shutil.copytree(template.folder / "configs", draft / "configs")
         (draft / "models").mkdir()

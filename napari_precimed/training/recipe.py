@@ -4,6 +4,13 @@ A recipe is a module, or an object, with the members of `Recipe`. What it may ha
 
 ``crops_per_case`` : int
     How many draws from one case make a pass over the data; 1 without it.
+``n_cases(data)`` : int
+    How many draws make a pass over the data, where a case is not a patient's.
+``TEMPLATE`` : Path
+    The bundle to start from, where no built-in model has the recipe's name.
+``solve(network, data, say) -> dict``
+    Fits the network at once and gives the settings; then only `read` and `evaluate` are needed
+    besides.
 ``prepare(data, folder, name, say) -> (data, entry)``
     Make the data ready under `folder` for a bundle called `name`, and say from which bundle to
     start; without it, that is the built-in model of the recipe's name. Must do nothing where it has

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,16 @@ import torch
 
 from napari_precimed.errors import BundleError, InputError
 from napari_precimed.models.bundle import build_network, load_network
-from napari_precimed.models.catalogue import ZOO, ModelEntry, find
+from napari_precimed.models.catalogue import ZOO, ModelEntry, find, read_entry
 from napari_precimed.models.inference import choose_engine
-from napari_precimed.training import lung_nodule, lung_nodule_malignancy
+from napari_precimed.training import (
+    article_cnn,
+    brain_flair,
+    glioma_grade,
+    lung_nodule,
+    lung_nodule_malignancy,
+    tumour_slice,
+)
 from napari_precimed.training.cases import holds_cases
 from napari_precimed.training.fit import FitOptions, fit
 from napari_precimed.training.journal import Journal, open_tensorboard
@@ -37,6 +44,10 @@ from napari_precimed.training.volumes import Volumes
 RECIPES: dict[str, Recipe] = {
     "lung-nodule": lung_nodule,
     "lung-nodule-malignancy": lung_nodule_malignancy,
+    "brain-flair-lesion": brain_flair,
+    "tumour-slice": tumour_slice,
+    "article-cnn": article_cnn,
+    "glioma-grade": glioma_grade,  # type: ignore[dict-item]  # fitted at once, by its `solve`
     "unet": Volumes(),
 }
 """Name -> recipe. `unet` plans a network for scans of one's own; see `recipe.Recipe`."""
@@ -92,6 +103,8 @@ class _Training:
         split: Split = data.split()
         self.say(", ".join(f"{len(names)} patients {part}" for part, names in split.items()))
         data, entry = self._prepared(data)
+        if hasattr(self.recipe, "solve"):
+            return self.ranks.from_leader(lambda: self._solve(data, entry, split))
         torch.manual_seed(options.seed)
         network = build_network(entry.folder, trusted=entry.folder.parent == ZOO or entry.built_in)
         if self.request.init is None:
@@ -106,7 +119,7 @@ class _Training:
         """The data made ready, by the leading process first: the others find them done."""
         prepare = getattr(self.recipe, "prepare", None)
         if prepare is None:
-            return data, find(self.name)
+            return data, template(self.name)
         folder = self.request.out / "fit"
         self.ranks.from_leader(lambda: prepare(data, folder, self.bundle, self.say) and None)
         return self.ranks.together(lambda: prepare(data, folder, self.bundle, lambda line: None))
@@ -153,6 +166,13 @@ class _Training:
         self.say(f"learning from the scans in {path} too, without labels")
         return Unlabelled(make(path, data, options, self.say), self.recipe.consistency)  # type: ignore[attr-defined]
 
+    def _solve(self, data: Any, entry: ModelEntry, split: Split) -> Path:
+        """For a model that is fitted at once, not step by step."""
+        network = build_network(entry.folder, trusted=entry.built_in)
+        settings = {"recipe": self.name, **self.recipe.solve(network, data, self.say)}  # type: ignore[attr-defined]
+        folder = self.request.out / self.bundle
+        return write_bundle(entry, folder, network, split, settings)
+
     def _publish(
         self, network: torch.nn.Module, data: Any, entry: ModelEntry, split: Split
     ) -> Path:
@@ -184,6 +204,12 @@ def evaluate(name: str, data: Path, device: str, say: Say) -> dict[str, Any]:
         say(f"{len(read) - len(cases)} of {len(read)} cases left out: training saw their patients")
     figures: dict[str, Any] = recipe.evaluate(entry, cases, engine)
     return {"model": f"{entry.name} {entry.version}", "data": str(data), **figures}
+
+
+def template(name: str) -> ModelEntry:
+    """The bundle whose configs a training by this recipe takes over."""
+    folder = getattr(RECIPES[name], "TEMPLATE", None)
+    return find(name) if folder is None else replace(read_entry(folder), built_in=True)
 
 
 def _recipe(name: str) -> Recipe:

@@ -91,9 +91,10 @@ def read_divided(recipe: Recipe, request: TrainRequest) -> Any:
 
 def options_for(recipe: Recipe, request: TrainRequest, data: Any) -> FitOptions:
     """The recipe's options, as the user changed them."""
-    options = recipe.OPTIONS
+    options: FitOptions = getattr(recipe, "OPTIONS", FitOptions())
     if request.epochs is not None:
-        draws = len(data.part("train")) * getattr(recipe, "crops_per_case", 1)
+        count = getattr(recipe, "n_cases", lambda each: len(each.part("train")))
+        draws = count(data) * getattr(recipe, "crops_per_case", 1)
         options = options.for_epochs(request.epochs, draws)
     if not request.early_stopping:
         return replace(options, patience=None)

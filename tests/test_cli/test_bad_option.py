@@ -56,6 +56,8 @@ NO_SUCH_MODEL = {
         *("segment", "phantom:ct", "--model", "lung-nodule-malignancy", "-o", "l.nii.gz"),
     ): "is a classification model",
     ("classify", "phantom:ct", "l.nii.gz", "--model", "lung-nodule"): "is a segmentation model",
+    ("classify", "phantom:ct", "l.nii.gz", "--model", "tumour-slice"): "classifies whole slices",
+    ("classify", "phantom:ct", "--model", "lung-nodule-malignancy"): "name the label image",
     (
         *("analyse", "phantom:ct", "--model", "lung-nodule", "--model", "lung-nodule"),
         *("--out", "r"),

@@ -14,8 +14,9 @@ from endings import Command, tree
 
 from genomics.synthetic import SyntheticCase
 from genomics.vcf import read_vcf
+from napari_precimed.core.geometry import Geometry
 from napari_precimed.core.volume import Volume
-from napari_precimed.io.itk import read_labels
+from napari_precimed.io.itk import read_labels, write_volume
 from napari_precimed.io.phantom import phantom_ct, phantom_truth
 from napari_precimed.pipeline import RESULT_FILES
 
@@ -64,6 +65,22 @@ def test_classify_gives_each_lesion_its_chances(
     assert lesion["label"] == 1
     shown = precimed(*line)
     assert f"lesion 1: {lesion['volume_mm3']:.0f} mm³" in shown.out
+
+
+def test_slices_are_classified_without_labels(precimed: Command, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(100, 20, (5, 64, 64)).astype(np.float32)
+    geometry = Geometry.from_parts(array.shape, (5.0, 3.75, 3.75), (0.0, 0.0, 0.0))
+    scan = tmp_path / "flair.nii.gz"
+    write_volume(scan, Volume(array, geometry, "MR"))
+    line = ("classify", scan, "--model", "tumour-slice")
+    ended = precimed(*line, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    found = json.loads(ended.out)
+    assert [each["index"] for each in found["slices"]] == [0, 1, 2, 3, 4]
+    assert {each["axis"] for each in found["slices"]} == {0}
+    assert all(0 <= each["probability"] <= 1 for each in found["slices"])
+    assert found["runs"][0]["weights_sha256"]
+    assert precimed(*line).out.startswith("slice 0: tumour ")
 
 
 def test_models_are_listed_as_text_and_as_json(precimed: Command) -> None:

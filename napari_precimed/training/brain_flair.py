@@ -41,7 +41,7 @@ _RARE_LOGIT = -4.0
 _THRESHOLDS = np.arange(0.3, 0.71, 0.05)
 LEAST_VOXELS = 50
 """Smaller pieces are taken for specks."""
-BRIGHT = 0.75
+BRIGHT = 0.55
 """Normalised grey value above which the baseline takes all for lesion; chosen on training scans."""
 PERCENTILES = (0.5, 99.5)
 """Of a scan's grey values; they become 0 and 1."""

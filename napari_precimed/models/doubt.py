@@ -26,7 +26,9 @@ from napari_precimed.errors import CancelledError, GeometryError, InputError
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
+from napari_precimed.models.outline import middle_voxel
 from napari_precimed.models.preprocess import HU_RANGE
+from napari_precimed.models.search import outlines_of
 
 Predict = Callable[[NDArray], NDArray[np.float32]]
 """A part of a scan, shape (z, y, x), in its own grey values -> probability, same shape."""
@@ -151,8 +153,8 @@ def doubt(
         raise InputError(f"There is no way '{ways}' of testing; choose one of {', '.join(WAYS)}.")
     engine = choose_engine(device)
     network = load_network(entry)
-    run_on = predict or sliding_predictor(entry, network, engine)
     threshold = float(entry.settings.get("threshold", 0.5))
+    look = _looker(volume, lesions, entry, network, engine, ways, predict)
     began = time.perf_counter()
     found = []
     for done, lesion in enumerate(lesions):
@@ -160,11 +162,7 @@ def doubt(
             raise CancelledError("Cancelled; nothing was changed.")
         if progress:
             progress("doubt", done, len(lesions))
-        box = _surroundings(lesion, volume, entry.settings.get("tile", (1, 1, 1)))
-        if ways == "mirror":
-            stack = mirrored(run_on, volume.array[box])
-        else:
-            stack = dropped_out(run_on, network, volume.array[box])
+        box, stack = look(lesion)
         found.append(_of_lesion(lesion, stack, lesions.labels[box], box, threshold))
     run = RunRecord(
         task="doubt",
@@ -176,6 +174,66 @@ def doubt(
         timings_s={"doubt": round(time.perf_counter() - began, 3)},
     )
     return Doubt(tuple(found), volume.geometry, run)
+
+
+Look = Callable[[Lesion], tuple[tuple[slice, ...], NDArray[np.float32]]]
+"""A lesion -> its surroundings in the scan, and what each way of looking makes of them."""
+
+
+def _looker(
+    volume: Volume,
+    lesions: LesionSet,
+    entry: ModelEntry,
+    network: torch.nn.Module,
+    engine: Engine,
+    ways: str,
+    predict: Predict | None,
+) -> Look:
+    """How this kind of model looks at a lesion in several ways."""
+    tile = entry.settings.get("tile", (1, 1, 1))
+
+    def stack_of(run_on: Predict, part: NDArray) -> NDArray[np.float32]:
+        return mirrored(run_on, part) if ways == WAYS[0] else dropped_out(run_on, network, part)
+
+    if predict is None and ways == WAYS[0] and isinstance(network, torch.nn.ModuleDict):
+        outlines_at = outlines_of(entry.settings, network, engine)
+        image = np.clip(volume.array, *HU_RANGE).astype(np.float32)
+        return lambda lesion: outlines_at.ways(image, _point_in(lesion, lesions))
+    if predict is None and entry.runs_itself:
+        whole = stack_of(_whole_scan_predictor(volume, entry, engine), volume.array)
+
+        def crop(lesion: Lesion) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+            box = _surroundings(lesion, volume, tile)
+            return box, whole[(slice(None), *box)]
+
+        return crop
+    run_on = predict or sliding_predictor(entry, network, engine)
+
+    def look(lesion: Lesion) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+        box = _surroundings(lesion, volume, tile)
+        return box, stack_of(run_on, volume.array[box])
+
+    return look
+
+
+def _point_in(lesion: Lesion, lesions: LesionSet) -> list[int]:
+    """The lesion's voxel nearest its middle; index (z, y, x) in the scan."""
+    box = tuple(slice(a, b) for a, b in lesion.bbox)
+    middle = middle_voxel(lesions.labels[box] == lesion.label)
+    return [m + part.start for m, part in zip(middle, box, strict=True)]
+
+
+def _whole_scan_predictor(volume: Volume, entry: ModelEntry, engine: Engine) -> Predict:
+    """A bundle's own pipeline, which scales grey values over the whole scan, run on all of it."""
+    from napari_precimed.models.workflow import run_workflow
+
+    def predict(part: NDArray) -> NDArray[np.float32]:
+        found = run_workflow([volume.with_array(np.ascontiguousarray(part))], entry, engine)
+        if found.foreground is None:
+            raise InputError(f"'{entry.name}' gives labels only, so nothing says how sure it is.")
+        return found.foreground
+
+    return predict
 
 
 def sliding_predictor(entry: ModelEntry, network: torch.nn.Module, engine: Engine) -> Predict:

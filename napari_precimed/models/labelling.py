@@ -24,17 +24,14 @@ class CandidateRules:
         Of the finder's probability: connected voxels above it are a candidate.
     least_peak : float
         Of the finder's probability in a candidate.
-    least_certainty : float
-        Of the outliner's probability at the candidate, before it is outlined.
     least_confidence : float
-        Of the outline.
+        Of the outline: of the finder's probability again, averaged over mirrorings.
     least_mm3 : float
         Of the outlined lesion, cubic millimetres.
     """
 
     threshold: float = 0.3
     least_peak: float = 0.5
-    least_certainty: float = 0.3
     least_confidence: float = 0.5
     least_mm3: float = 0.0
 
@@ -102,7 +99,7 @@ def outline_candidates(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> tuple[NDArray[np.int32], dict[int, float]]:
-    """Outline each candidate of the finder, and keep what the outliner holds for a lesion.
+    """Outline each candidate of the finder, and keep those of which it is sure when it looks again.
 
     Parameters
     ----------
@@ -139,14 +136,13 @@ def outline_candidates(
         if cancelled and cancelled():
             raise CancelledError("Cancelled; nothing was changed.")
         point = _most_certain(probability[box], candidates[box] == number, box)
-        if outlines.certainty(image, point) >= rules.least_certainty:
-            outline = outlines.around(image, point)
-            size = int(outline.mask.sum())
-            new = size and not taken[outline.place][outline.mask].mean() > 0.5
-            enough = outline.confidence >= rules.least_confidence
-            if new and enough and size * voxel_mm3 >= rules.least_mm3:
-                outline.draw(taken)
-                kept.append(outline)
+        outline = outlines.around(image, point)
+        size = int(outline.mask.sum())
+        new = size and not taken[outline.place][outline.mask].mean() > 0.5
+        enough = outline.confidence >= rules.least_confidence
+        if new and enough and size * voxel_mm3 >= rules.least_mm3:
+            outline.draw(taken)
+            kept.append(outline)
         if progress:
             progress("outline", number, len(boxes))
     return _drawn(kept, image.shape)

@@ -2,8 +2,8 @@
 
 Two networks look at what lies around the point. The *finder* sees a wide tile and marks every
 lesion in it; the *outliner* sees a small patch at full resolution and, in a second channel, where
-the point is, and marks what was pointed at: nothing, where that is no lesion. The outline is where
-the mean of the two reaches the threshold, in one piece with the point. A click and a candidate of
+the point is, and marks what was pointed at. The outline is where the mean of the two reaches the
+threshold, in one piece with the point. A click and a candidate of
 the automatic search are outlined by this same code.
 """
 
@@ -26,6 +26,7 @@ PATCH = (12, 48, 48)
 _SPREAD = (0.7, 2.0, 2.0)
 _DEPTHS = (16, 32, 64)  # slices of the finder's tile: deeper, while the lesion reaches its end
 _REACH = 3  # voxels that a point may lie beside the lesion it means
+_IN_PLANE: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
 _MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 
 
@@ -44,8 +45,8 @@ class Outline:
     mask : ndarray of bool
         The lesion that was pointed at, the shape of `place`; empty where there is none.
     confidence : float
-        Mean probability of the outliner inside the mask, 0 to 1, times that the mask is; 0 where
-        it is empty.
+        The finder's highest probability inside the mask, 0 to 1; 0 where it is empty. The outliner
+        does not count: it marks what it is pointed at, whatever that is.
     """
 
     place: tuple[slice, slice, slice]
@@ -117,19 +118,41 @@ class Outlines:
         """
         for depth in _DEPTHS:
             tile = _Tile.around(image, point, depth)
-            probability = self._finder(tile.grey)
-            sure = np.zeros_like(probability)
-            patch, inside = tile.patch()
-            outlined = self._outliner(patch, tile.point_in(inside))
-            share = np.float32(self.finder_share)
-            probability[inside] = share * probability[inside] + (1 - share) * outlined
-            sure[inside] = outlined
+            probability, finder = self._look(tile)
             mask = _piece_at(probability >= self.threshold, tile.point)
             if not tile.cuts(mask):
                 break
-        confidence = float(sure[mask].mean()) if mask.any() else 0.0
-        point = tile.point_in(tile.inner)
-        return Outline(tile.place, point, probability[tile.inner], mask[tile.inner], confidence)
+        confidence = float(finder[mask].max()) if mask.any() else 0.0
+        at = tile.point_in(tile.inner)
+        return Outline(tile.place, at, probability[tile.inner], mask[tile.inner], confidence)
+
+    def ways(
+        self, image: NDArray, point: Sequence[int]
+    ) -> tuple[tuple[slice, slice, slice], NDArray[np.float32]]:
+        """What each mirroring by itself makes of a point; the parameters are those of `around`.
+
+        Returns
+        -------
+        place : tuple of slice
+            Where it lies in the image.
+        stack : ndarray of float32, shape (mirrorings, z, y, x)
+            Probabilities.
+        """
+        place = self.quick().around(image, point).place
+        depth = next(d for d in _DEPTHS if d >= place[0].stop - place[0].start)
+        tile = _Tile.around(image, point, depth)
+        alone = [replace(self, mirrors=(flip,))._look(tile)[0] for flip in self.mirrors]
+        return tile.place, np.stack([probability[tile.inner] for probability in alone])
+
+    def _look(self, tile: _Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """In a tile: the mean of both networks, and the finder's probability by itself."""
+        finder = self._finder(tile.grey)
+        patch, inside = tile.patch()
+        outliner = self._outliner(patch, tile.point_in(inside))
+        share = np.float32(self.finder_share)
+        mean = finder.copy()
+        mean[inside] = share * finder[inside] + (1 - share) * outliner
+        return mean, finder
 
     def from_click(self, image: NDArray, point: Sequence[int]) -> Outline:
         """Outline the lesion at any point of it, by way of its middle.
@@ -147,28 +170,14 @@ class Outlines:
                 return outline
         return self.around(image, point)
 
-    def certainty(self, image: NDArray, point: Sequence[int]) -> float:
-        """The outliner's highest probability near a point: quick, to drop what is no lesion."""
-        tile = _Tile.around(image, point, _DEPTHS[0])
-        patch, inside = tile.patch()
-        z, y, x = tile.point_in(inside)
-        found = self._outliner(patch, (z, y, x), mirrors=_MIRRORS[:1])
-        near = tuple(
-            slice(max(0, c - r), c + r + 1) for c, r in zip((z, y, x), (1, 3, 3), strict=True)
-        )
-        return float(found[near].max())
-
     def _finder(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._mean_of_mirrors(self.finder, grey[None], self.mirrors)
+        """Mirrored in the plane only: its tile is large, and this is where the time goes."""
+        mirrors = [m for m in self.mirrors if m in _IN_PLANE] or self.mirrors
+        return self._mean_of_mirrors(self.finder, grey[None], mirrors)
 
-    def _outliner(
-        self,
-        grey: NDArray[np.float32],
-        point: Sequence[int],
-        mirrors: Sequence[tuple[int, ...]] | None = None,
-    ) -> NDArray[np.float32]:
+    def _outliner(self, grey: NDArray[np.float32], point: Sequence[int]) -> NDArray[np.float32]:
         shown = np.stack([grey, point_map(grey.shape, point)])
-        return self._mean_of_mirrors(self.outliner, shown, mirrors or self.mirrors)
+        return self._mean_of_mirrors(self.outliner, shown, self.mirrors)
 
     def _mean_of_mirrors(
         self, network: torch.nn.Module, image: NDArray, mirrors: Sequence[tuple[int, ...]]

@@ -43,7 +43,7 @@ class OutlineSampler:
     nodules: list[PreparedNodule]
     batch_size: int = 8
     seed: int = 0
-    negative_share: float = 0.35
+    negative_share: float = 0.2
     alone: list[bool] | None = None
 
     def __call__(self, step: int) -> dict[str, torch.Tensor]:

@@ -92,7 +92,7 @@ def test_indices_past_an_end_are_counted_back():
     assert mirrored(np.arange(-9, -5), 2).tolist() == [0, 0, 1, 1]
 
 
-def test_candidates_are_outlined_and_those_the_outliner_denies_are_dropped(outlines):
+def test_candidates_are_outlined_and_those_that_are_denied_on_a_second_look_are_dropped(outlines):
     image, first, second = two_balls()
     probability = np.where(first | second, 0.9, 0.0).astype(np.float32)
     probability[25, 20:23, 100:103] = 0.9  # nothing is there

@@ -6,7 +6,6 @@ finder, patches around a point for the outliner. They share nothing but the step
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -68,13 +67,10 @@ class BothSamplers:
 
 def sampler(data: LidcNodules, options: FitOptions) -> Callable[[int], Batch]:
     """Step -> batch, from the training patients."""
-    part = data.part("train")
-    nodules = [prepare(nodule) for nodule in part]
-    count = Counter(nodule.patient for nodule in part)
-    alone = [count[nodule.patient] == 1 for nodule in part]
+    nodules = [prepare(nodule) for nodule in data.part("train")]
     return BothSamplers(
         SlabSampler(nodules, batch_size=options.batch_size, seed=options.seed),
-        OutlineSampler(nodules, batch_size=options.batch_size, seed=options.seed, alone=alone),
+        OutlineSampler(nodules, batch_size=options.batch_size, seed=options.seed),
     )
 
 

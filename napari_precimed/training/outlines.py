@@ -19,9 +19,7 @@ from napari_precimed.models.outline import PATCH, mirrored, point_map
 from napari_precimed.training.slabs import PreparedNodule, disturb, fit_depth, warp
 
 _ROOM = 12  # pixels around a patch, so that turning it brings nothing empty in
-_BLOB = (1.5, 4.0)  # pixels: what is brighter on the first scale than on the second is a blob
-_LEAST_BLOB = 0.15  # of a slice's spread
-_LIKEST = 6
+_BRIGHT = 0.5  # of a slice's spread above its mean: what is not air
 _APART = 4  # pixels between a negative point and anything a reader marked
 
 
@@ -35,16 +33,12 @@ class OutlineSampler:
     batch_size, seed : int
     negative_share : float
         Share of patches whose point lies on no nodule.
-    alone : list of bool, or None
-        Whether each nodule is its patient's only one: beside others, a place that looks like a
-        nodule may be one, and is not taken for a negative.
     """
 
     nodules: list[PreparedNodule]
     batch_size: int = 8
     seed: int = 0
     negative_share: float = 0.2
-    alone: list[bool] | None = None
 
     def __call__(self, step: int) -> dict[str, torch.Tensor]:
         """Batch `step`: "image" (batch, 2, z, y, x) and "share" (batch, 1, z, y, x), float32."""
@@ -66,11 +60,10 @@ class OutlineSampler:
 
     def _patch(self, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
         """Grey, share of readers and point, each (z, y, x) float32."""
-        chosen = int(rng.integers(len(self.nodules)))
-        nodule = self.nodules[chosen]
+        nodule = self.nodules[rng.integers(len(self.nodules))]
         marked = nodule.share > 0
         point = None
-        if rng.random() < self.negative_share and (self.alone is None or self.alone[chosen]):
+        if rng.random() < self.negative_share:
             point = _elsewhere(nodule, marked, rng)
         negative = point is not None
         if point is None:
@@ -113,19 +106,17 @@ def _inside(nodule: PreparedNodule, rng: np.random.Generator) -> tuple[int, int,
 def _elsewhere(
     nodule: PreparedNodule, marked: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[int, int, int] | None:
-    """One of the places most like a nodule that no reader marked; None where there is none."""
+    """A bright voxel, brighter than those around it, that no reader marked; None without one."""
     z = int(rng.integers(len(nodule.image)))
     picture = nodule.image[z].astype(np.float32)
-    blob = ndimage.gaussian_filter(picture, _BLOB[0]) - ndimage.gaussian_filter(picture, _BLOB[1])
     near = ndimage.binary_dilation(marked[max(0, z - 1) : z + 2].any(axis=0), iterations=_APART)
-    peak = (ndimage.maximum_filter(blob, 5) == blob) & ~near
+    peak = ndimage.maximum_filter(picture, 5) == picture
     margin = np.zeros_like(peak)
     margin[8:-8, 8:-8] = True
-    places = np.argwhere(peak & margin & (blob > _LEAST_BLOB))
+    places = np.argwhere(peak & (picture > _BRIGHT) & ~near & margin)
     if not len(places):
         return None
-    likest = places[np.argsort(-blob[tuple(places.T)])[:_LIKEST]]
-    y, x = (int(v) for v in likest[rng.integers(len(likest))])
+    y, x = (int(v) for v in places[rng.integers(len(places))])
     return z, y, x
 
 

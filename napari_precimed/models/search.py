@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
 from numpy.typing import NDArray
 
 from napari_precimed.core.geometry import Geometry
@@ -183,7 +184,7 @@ class LesionInferer(Inferer):
         )
         labels, _ = search.lesions(search.probability())
         found = torch.from_numpy(labels[None, None].astype(np.float32))
-        return found.to(inputs.device)
+        return convert_to_dst_type(found, inputs)[0]  # or MONAI could not bring it back
 
 
 def _bounding_box(region: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> tuple[slice, ...]:

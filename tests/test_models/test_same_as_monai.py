@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from toy_bundles import compose, inverted, make_even, metadata, organ_config, unet, write_bundle
 
 from napari_precimed.io import read_volume
-from napari_precimed.models.catalogue import ModelEntry, models
+from napari_precimed.io.itk import write_volume
+from napari_precimed.io.phantom import phantom_ct
+from napari_precimed.models.catalogue import ModelEntry, find, models
 from napari_precimed.models.segment import segment
 
 needs_monai_run = pytest.mark.skipif(
@@ -93,3 +96,21 @@ def test_our_own_bundles_that_are_run_by_their_own_pipeline(
     theirs = run_by_monai(entry.folder, oblique, tmp_path / "out")
     ours = segment(read_volume(oblique), entry.name, device="cpu").labels
     assert np.array_equal(as_stored(ours, oblique) > 0, theirs > 0)
+
+
+@needs_monai_run
+@pytest.mark.slow
+def test_lung_nodule_which_needs_code_of_ours(tmp_path: Path) -> None:
+    chest = phantom_ct()
+    low, shape = (34, 40, 60), (28, 240, 240)
+    box = tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))
+    part = replace(
+        chest, array=chest.array[box], geometry=chest.geometry.cropped(low, shape), source=None
+    )
+    path = tmp_path / "chest.nii.gz"
+    write_volume(path, part)
+    entry = find("lung-nodule")
+    theirs = run_by_monai(entry.folder, path, tmp_path / "out")
+    ours = as_stored(segment(read_volume(path), entry.name, device="cpu").labels, path)
+    assert ours.max() > 0
+    assert np.array_equal(ours, theirs)

@@ -152,11 +152,11 @@ def _disturb(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def sampler(data: Gliomas, options: FitOptions) -> Callable[[int], Batch]:
     """Step -> batch, from the training patients."""
     return BrainSampler(
-        [prepare(case) for case in data.part("train")], options.batch_size, options.seed
+        [prepare_glioma(case) for case in data.part("train")], options.batch_size, options.seed
     )
 
 
-def prepare(case: Glioma) -> PreparedGlioma:
+def prepare_glioma(case: Glioma) -> PreparedGlioma:
     """A patient's FLAIR normalised, with its mask."""
     ready = PreparedGlioma(normalise(case.flair).astype(np.float16), case.mask)
     case.forget()
@@ -190,7 +190,7 @@ def predict(network: torch.nn.Module, image: NDArray[np.float32]) -> NDArray[np.
 
 def validation(data: Gliomas) -> Callable[[torch.nn.Module], float]:
     """Network -> mean Dice per patient at 0.5 over the validation patients."""
-    cases = [prepare(case) for case in data.part("validation")]
+    cases = [prepare_glioma(case) for case in data.part("validation")]
 
     def score(network: torch.nn.Module) -> float:
         return float(

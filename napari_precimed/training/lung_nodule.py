@@ -28,7 +28,7 @@ from napari_precimed.training.fit import Batch, FitOptions
 from napari_precimed.training.lidc import LidcNodules, Nodule, read_lidc
 from napari_precimed.training.outlines import OutlineSampler
 from napari_precimed.training.scores import dice, mean_metric, subgroups, surface_scores
-from napari_precimed.training.slabs import SlabSampler, prepare
+from napari_precimed.training.slabs import SlabSampler, prepare_nodule
 
 OPTIONS = FitOptions(steps=2800, batch_size=8, learning_rate=2e-3, validate_every=200)
 _ENTROPY_WEIGHT = 4.0
@@ -67,7 +67,7 @@ class BothSamplers:
 
 def sampler(data: LidcNodules, options: FitOptions) -> Callable[[int], Batch]:
     """Step -> batch, from the training patients."""
-    nodules = [prepare(nodule) for nodule in data.part("train")]
+    nodules = [prepare_nodule(nodule) for nodule in data.part("train")]
     return BothSamplers(
         SlabSampler(nodules, batch_size=options.batch_size, seed=options.seed),
         OutlineSampler(nodules, batch_size=options.batch_size, seed=options.seed),

@@ -54,7 +54,7 @@ class PreparedNodule:
     share: NDArray[np.float16]
 
 
-def prepare(nodule: Nodule) -> PreparedNodule:
+def prepare_nodule(nodule: Nodule) -> PreparedNodule:
     """Normalise a nodule and paint it out."""
     image = normalise_slices(nodule.image)
     without = paint_out(image, nodule.reader_share > 0)

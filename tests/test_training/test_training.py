@@ -11,11 +11,13 @@ import torch
 
 from napari_precimed.errors import BundleError, DatasetError, InputError
 from napari_precimed.models import catalogue
+from napari_precimed.models.search import outlines_of
 from napari_precimed.training import lung_nodule, recipes
 from napari_precimed.training.fit import FitOptions, fit
 from napari_precimed.training.lidc import FILE_NAME, read_lidc
 from napari_precimed.training.publish import seen_patients
-from napari_precimed.training.slabs import SlabSampler, prepare
+from napari_precimed.training.scores import dice
+from napari_precimed.training.slabs import SlabSampler, prepare_nodule
 from napari_precimed.training.split import split_of
 
 
@@ -75,7 +77,9 @@ def test_a_missing_or_strange_file_is_refused_by_name(tmp_path):
 
 
 def test_a_batch_depends_on_its_step_alone(crops):
-    sampler = SlabSampler([prepare(n) for n in read_lidc(crops).part("train")[:5]], batch_size=4)
+    sampler = SlabSampler(
+        [prepare_nodule(n) for n in read_lidc(crops).part("train")[:5]], batch_size=4
+    )
     first = sampler(3)
     sampler(7)
     again = sampler(3)
@@ -87,7 +91,7 @@ def test_a_batch_depends_on_its_step_alone(crops):
 
 def test_a_nodule_is_painted_out_where_slabs_go_on_past_it(crops):
     nodule = read_lidc(crops)[0]
-    prepared = prepare(nodule)
+    prepared = prepare_nodule(nodule)
     inside = nodule.consensus
     assert prepared.image[inside].mean() > 2
     assert abs(prepared.without[inside].astype(float).mean()) < 0.5
@@ -156,7 +160,8 @@ def test_a_trained_bundle_is_listed_at_once_and_evaluates_on_the_patients_it_nev
     assert figures["n"]["patients"] == len(unseen)
     for figure in figures["metrics"].values():
         low, high = figure["ci95"]
-        assert low <= figure["value"] <= high
+        if figure["n"]:  # after one pass it may mark nothing, and then no surface is measured
+            assert low <= figure["value"] <= high
     assert any("left out" in line for line in lines)
 
 
@@ -192,10 +197,16 @@ def test_an_unknown_recipe_lists_those_there_are(tmp_path):
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_shipped_network_reaches_the_floor_on_patients_it_never_saw(shared_data):
-    """Mean Dice over 0.74; a third of the test nodules, so that the suite stays quick."""
+    """Mean Dice over 0.74 from one click; an eighth of the test nodules, so that it stays quick."""
     entry = catalogue.find("lung-nodule")
-    nodules = read_lidc(shared_data).without(seen_patients(entry))[::3]
-    assert len({n.patient for n in nodules}) > 40
-    engine = recipes.choose_engine("cpu")
-    probabilities = lung_nodule.predict_crops(recipes.load_network(entry), nodules, engine)
-    assert lung_nodule.mean_dice(probabilities, nodules, entry.settings["threshold"]) > 0.74
+    nodules = read_lidc(shared_data).without(seen_patients(entry))[::8]
+    assert len({n.patient for n in nodules}) > 20
+    network, engine = recipes.load_network(entry), recipes.choose_engine("cpu")
+    outlines = outlines_of(entry.settings, network, engine)
+    dices = [
+        dice(
+            lung_nodule.drawn(outlines.from_click(n.image, lung_nodule.clicked(n)), n), n.consensus
+        )
+        for n in nodules
+    ]
+    assert np.mean(dices) > 0.74

@@ -57,6 +57,8 @@ _TRANSFORMS = set(
 _INFERERS = frozenset(
     ("SimpleInferer", "SlidingWindowInferer", "SlidingWindowInfererAdapt", "SliceInferer")
 )
+_OURS = "napari_precimed.models.search.LesionInferer"
+"""Our own search, which the bundles that users train from ours name too."""
 
 
 def permitted_class(target: Any) -> type | None:
@@ -105,6 +107,8 @@ def _is_permitted(found: type) -> bool:
         return home.startswith(_NETWORK_HOMES) and not home.startswith(_NO_NETWORKS)
     if home.startswith("monai.transforms."):
         return found.__name__ == "Compose" or found.__name__.removesuffix("d") in _TRANSFORMS
+    if f"{home}{found.__name__}" == _OURS:
+        return True
     return home.startswith("monai.inferers.") and found.__name__ in _INFERERS
 
 
@@ -119,7 +123,8 @@ def _short(name: str) -> Any:
 def _dotted(name: str) -> Any:
     # only names that can be allowed are looked up: looking one up imports its modules
     prefixes = (*_SHORT_NAMES, "torch.nn")
-    if not _DOTTED.fullmatch(name) or not name.startswith(tuple(f"{p}." for p in prefixes)):
+    known = name == _OURS or name.startswith(tuple(f"{p}." for p in prefixes))
+    if not _DOTTED.fullmatch(name) or not known:
         return None
     try:
         return locate(name)

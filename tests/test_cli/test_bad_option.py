@@ -57,7 +57,7 @@ NO_SUCH_MODEL = {
     ): "is a classification model",
     ("classify", "phantom:ct", "l.nii.gz", "--model", "lung-nodule"): "is a segmentation model",
     ("classify", "phantom:ct", "l.nii.gz", "--model", "tumour-slice"): "classifies whole slices",
-    ("classify", "phantom:ct", "--model", "lung-nodule-malignancy"): "name the label image",
+    ("classify", "phantom:ct", "--model", "lung-nodule-malignancy"): "name their LABELS",
     (
         *("analyse", "phantom:ct", "--model", "lung-nodule", "--model", "lung-nodule"),
         *("--out", "r"),

@@ -53,7 +53,7 @@ class SegmentPanel(QWidget):
         self._lay_out()
         self._fill()
         self.model.currentIndexChanged.connect(self._model_chosen)
-        self.volume.currentIndexChanged.connect(self._describe)
+        self.volume.currentIndexChanged.connect(self._volume_chosen)
         self.run.clicked.connect(self.start)
         self._session.case_changed.connect(self._list_volumes)
         self._list_volumes()
@@ -172,6 +172,18 @@ class SegmentPanel(QWidget):
         self.volume.setCurrentIndex(len(self._session.volumes) - 1 if row is None else row)
         self.volume.blockSignals(False)
         self.channels.offer(self._session.volumes)
+        self._volume_chosen()
+
+    def _volume_chosen(self) -> None:
+        """Offer a model for this kind of scan, unless the one that is chosen is for it."""
+        volume: Volume | None = self.volume.currentData()
+        modality = volume.modality if volume is not None else None
+        chosen: ModelEntry | None = self.model.currentData()
+        if modality and chosen is not None and chosen.modality not in (modality, "unknown"):
+            for row in range(self.model.count()):
+                if self.model.itemData(row).modality == modality:
+                    self.model.setCurrentIndex(row)
+                    break
         self._describe()
 
     def _model_chosen(self) -> None:

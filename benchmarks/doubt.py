@@ -1,8 +1,9 @@
 """Whether the outlines that agree under mirroring are the better ones.
 
-Per nodule of patients that training never saw: the agreement of `lung-nodule`'s eight outlines, and
-the Dice of their mean against the mask that at least half of the readers drew. Printed: Spearman's
-rank correlation of the two, with its 95 % interval by bootstrap over patients.
+Per nodule of patients that training never saw, outlined from one click: the agreement of
+`lung-nodule`'s eight outlines, and the Dice of their mean against the mask that at least half of
+the readers drew. Printed: Spearman's rank correlation of the two, with its 95 % interval by
+bootstrap over patients.
 
 Run: python benchmarks/doubt.py [folder of the shared data] [--part validation|test] [--model NAME]
 """
@@ -18,36 +19,28 @@ from scipy.stats import spearmanr
 
 from napari_precimed.models.bundle import load_network
 from napari_precimed.models.catalogue import find
-from napari_precimed.models.doubt import Predict, agreement_of, entropy_bits, mirrored, outlines
+from napari_precimed.models.doubt import agreement_of, entropy_bits, outlines
 from napari_precimed.models.inference import choose_engine
+from napari_precimed.models.outline import Outlines, piece_at
+from napari_precimed.models.search import outlines_of
 from napari_precimed.training.lidc import Nodule, read_lidc
-from napari_precimed.training.lung_nodule import predict_crops
+from napari_precimed.training.lung_nodule import clicked
 from napari_precimed.training.scores import dice, metric
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def crop_predictor(network: object, nodule: Nodule) -> Predict:
-    """The model on this nodule's crop, however it is mirrored."""
-    engine = choose_engine("cpu")
-
-    def predict(image: NDArray) -> NDArray[np.float32]:
-        turned = Nodule(nodule.name, image, nodule.reader_masks, nodule.malignancy,
-                        nodule.spacing_mm)  # fmt: skip
-        return predict_crops(network, [turned], engine)[0]  # type: ignore[arg-type]
-
-    return predict
-
-
-def measured(network: object, nodule: Nodule, threshold: float) -> dict[str, float]:
+def measured(outlines_at: Outlines, nodule: Nodule) -> dict[str, float]:
     """What is known without the readers, and the Dice that it is to foretell."""
-    stack = mirrored(crop_predictor(network, nodule), nodule.image)
+    point = clicked(nodule)
+    place, stack = outlines_at.ways(nodule.image, point)
+    at = tuple(p - part.start for p, part in zip(point, place, strict=True))
     mean = stack.mean(0)
-    whole = mean >= threshold
-    agreement = agreement_of(outlines(stack, whole, threshold))
+    whole = piece_at(mean >= outlines_at.threshold, at)
+    agreement = agreement_of(outlines(stack, whole, outlines_at.threshold))
     inside = entropy_bits(stack)[whole]
     return {
-        "dice": dice(whole, nodule.consensus),
+        "dice": dice(whole, nodule.consensus[place]),
         "agreement": 0.0 if agreement is None else agreement,
         "certainty inside": 1 - float(inside.mean()) if inside.size else 0.0,
         "highest probability": float(mean.max()),
@@ -63,12 +56,12 @@ def main() -> None:
     parser.add_argument("--model", default="lung-nodule")
     given = parser.parse_args()
     entry = find(given.model)
-    network, threshold = load_network(entry), float(entry.settings["threshold"])
+    outlines_at = outlines_of(entry.settings, load_network(entry), choose_engine("cpu"))
     nodules = read_lidc(given.shared / "imaging").part(given.part)
     if given.nodules:
         chosen = np.linspace(0, len(nodules) - 1, given.nodules).astype(int)
         nodules = [nodules[k] for k in chosen]
-    rows = [measured(network, nodule, threshold) for nodule in nodules]
+    rows = [measured(outlines_at, nodule) for nodule in nodules]
     patients = [nodule.patient for nodule in nodules]
     column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     print(f"{entry.name} {entry.version}, {given.part}: {len(nodules)} nodules of "

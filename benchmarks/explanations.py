@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from napari_precimed.models.attribution import grad_cam, integrated_gradients, occlude
 from napari_precimed.models.bundle import load_network
 from napari_precimed.models.catalogue import find
-from napari_precimed.models.classify import IN_PLANE_FLIPS, averaged_logits
-from napari_precimed.models.preprocess import nodule_patch
+from napari_precimed.models.classify import averaged_logits
+from napari_precimed.models.preprocess import IN_PLANE_FLIPS, nodule_patch
 from napari_precimed.training.lidc import Nodule, read_lidc
 from napari_precimed.training.scores import mean_metric
 

@@ -8,13 +8,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_precimed.errors import InputError, PrecimedError
+
+if TYPE_CHECKING:
+    from napari_precimed.core.lesion import LesionSet
 
 WRONG_INPUT, FAILED = 2, 3
 _INTERRUPTED = 130
@@ -99,6 +102,15 @@ class bar:  # noqa: N801 - reads as a verb: `with bar() as progress`
 def print_json(value: Any) -> None:
     """The one JSON object of --json, on stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_lesions(lesions: LesionSet, **more: Any) -> None:
+    """Print lesions and the runs that they come from as one JSON object, with more beside them."""
+    from napari_precimed.export.table import plain
+
+    print_json(
+        {**more, "lesions": plain(lesions.lesions), "runs": [r.to_dict() for r in lesions.runs]}
+    )
 
 
 def print_subgroups(rows: list[dict[str, Any]]) -> None:

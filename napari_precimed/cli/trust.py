@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_precimed.cli.arguments import Device, Image, Json, Labels, Series
+from napari_precimed.cli.paths import must_exist, refuse_to_replace
 from napari_precimed.cli.terminal import bar, print_json
 from napari_precimed.errors import InputError, OutputError
 
@@ -46,8 +47,7 @@ def explain(
     find(model).check("classification", None)
     refuse_to_replace(output, image, labels)
     check_output(output)
-    if not labels.is_file():
-        raise InputError(f"There is no file '{labels}' (LABELS); check the path.")
+    must_exist(labels, "LABELS")
     volume = read_volume(image, series=series)
     lesions = measure(read_labels(labels, volume), volume, finding=find(model).finding)
     label = _only(lesions) if lesion is None else lesion
@@ -103,13 +103,6 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     if not figures.get("reliability"):
         raise InputError(f"The evaluation of {figures['model']} tells no reliability to draw.")
     draw_reliability(path, figures["reliability"], figures["model"])
-
-
-def refuse_to_replace(output: Path, *inputs: Path | None) -> None:
-    """Refuse an output that would take the place of an input."""
-    for each in inputs:
-        if each is not None and each.exists() and output.exists() and output.samefile(each):
-            raise OutputError(f"'{output}' is an input of this command; name another output.")
 
 
 def _only(lesions: LesionSet) -> int:

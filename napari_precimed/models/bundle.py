@@ -56,7 +56,8 @@ def load_network(entry: ModelEntry, *, trust: bool = False) -> torch.nn.Module:
 def build_network(folder: Path, *, trusted: bool) -> torch.nn.Module:
     """The network that the bundle's configuration defines, with fresh weights."""
     config = BundleConfig(folder, trusted=trusted)
-    assert config.network_id is not None
+    if config.network_id is None:
+        raise BundleError(f"The configuration of '{folder.name}' defines no network.")
     network = config.build(config.network_id)
     if not isinstance(network, torch.nn.Module):
         raise BundleError(

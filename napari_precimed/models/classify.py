@@ -18,11 +18,15 @@ from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
 from napari_precimed.models.inference import Engine, Progress, choose_engine
 from napari_precimed.models.lesion_features import classify_by_features, is_feature_model
-from napari_precimed.models.preprocess import CROP_SIDE, HU_RANGE, crop_around, nodule_patch
+from napari_precimed.models.preprocess import (
+    CROP_SIDE,
+    HU_RANGE,
+    IN_PLANE_FLIPS,
+    crop_around,
+    nodule_patch,
+)
 
 _BATCH = 16
-IN_PLANE_FLIPS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
-"""Axes (of ..., y, x) along which a classifier's views of a lesion are mirrored."""
 
 
 def classify(
@@ -87,18 +91,10 @@ def classify(
         patches = np.stack([lesion_patch(volume, lesions, lesion) for lesion in group])
         logits = predict_logits(network, patches, engine)
         chances = calibrated(entry, logits[:, 0])
-        positive, negative = entry.labels[0], entry.settings["negative_label"]
-        silent = abstains(entry, chances)
-        for lesion, chance, row, unsure in zip(group, chances, logits, silent, strict=True):
-            probabilities: dict[str, float] | None = {
-                positive: float(chance),
-                negative: float(1 - chance),
-            }
-            if unsure:
-                probabilities = None
-                abstained.append(f"lesion {lesion.label} ({positive} {chance:.2f})")
-            attributes = attributes_of(entry, row)
-            classified.append(replace(lesion, probabilities=probabilities, attributes=attributes))
+        for lesion, chance, row in zip(group, chances, logits, strict=True):
+            classified.append(_told(entry, lesion, float(chance), row))
+            if classified[-1].probabilities is None:
+                abstained.append(f"lesion {lesion.label} ({entry.labels[0]} {chance:.2f})")
         if progress:
             progress("classify", len(classified), len(lesions))
     run = RunRecord(
@@ -116,6 +112,17 @@ def classify(
         warnings=(*entry.settings.get("warnings", ()), *_abstentions(entry, abstained)),
     )
     return lesions.with_lesions(classified, run)
+
+
+def _told(entry: ModelEntry, lesion: Lesion, chance: float, logits: NDArray) -> Lesion:
+    """The lesion with what the model says of it: no probabilities where it abstains."""
+    both = {entry.labels[0]: chance, entry.settings["negative_label"]: 1 - chance}
+    silent = bool(abstains(entry, np.asarray(chance)))
+    return replace(
+        lesion,
+        probabilities=None if silent else both,
+        attributes=attributes_of(entry, logits),
+    )
 
 
 def calibration_of(entry: ModelEntry) -> dict[str, float]:

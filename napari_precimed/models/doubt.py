@@ -8,13 +8,11 @@ augmentation, Wang et al. 2019), and dropout left on (Gal and Ghahramani 2016).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -23,26 +21,12 @@ from napari_precimed.core.lesion import Lesion, LesionSet
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import CancelledError, GeometryError, InputError
-from napari_precimed.models.bundle import load_network, weights_sha256
-from napari_precimed.models.catalogue import ModelEntry, find
-from napari_precimed.models.inference import Engine, Progress, choose_engine, slide
-from napari_precimed.models.outline import middle_voxel
-from napari_precimed.models.preprocess import HU_RANGE
-from napari_precimed.models.search import outlines_of
+from napari_precimed.models.bundle import weights_sha256
+from napari_precimed.models.catalogue import find
+from napari_precimed.models.inference import Progress, choose_engine
+from napari_precimed.models.looks import WAYS, Predict, look_with
 
-Predict = Callable[[NDArray], NDArray[np.float32]]
-"""A part of a scan, shape (z, y, x), in its own grey values -> probability, same shape."""
-
-MIRRORINGS: tuple[tuple[int, ...], ...] = tuple(
-    tuple(axis for axis, flip in enumerate(flips) if flip) for flips in product((0, 1), repeat=3)
-)
-"""Axes to flip; the first is none."""
-WAYS = ("mirror", "dropout")
-DROPOUT_PASSES = 8
-_MARGIN_MM = 8.0
 _TOUCHING = np.ones((3, 3, 3), bool)
-_DROPOUTS = (torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d,
-             torch.nn.AlphaDropout)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +136,8 @@ def doubt(
     if ways not in WAYS:
         raise InputError(f"There is no way '{ways}' of testing; choose one of {', '.join(WAYS)}.")
     engine = choose_engine(device)
-    network = load_network(entry)
     threshold = float(entry.settings.get("threshold", 0.5))
-    look = _looker(volume, lesions, entry, network, engine, ways, predict)
+    look = look_with(entry, engine, volume, lesions, ways, predict)
     began = time.perf_counter()
     found = []
     for done, lesion in enumerate(lesions):
@@ -174,102 +157,6 @@ def doubt(
         timings_s={"doubt": round(time.perf_counter() - began, 3)},
     )
     return Doubt(tuple(found), volume.geometry, run)
-
-
-Look = Callable[[Lesion], tuple[tuple[slice, ...], NDArray[np.float32]]]
-"""A lesion -> its surroundings in the scan, and what each way of looking makes of them."""
-
-
-def _looker(
-    volume: Volume,
-    lesions: LesionSet,
-    entry: ModelEntry,
-    network: torch.nn.Module,
-    engine: Engine,
-    ways: str,
-    predict: Predict | None,
-) -> Look:
-    """How this kind of model looks at a lesion in several ways."""
-    tile = entry.settings.get("tile", (1, 1, 1))
-
-    def stack_of(run_on: Predict, part: NDArray) -> NDArray[np.float32]:
-        return mirrored(run_on, part) if ways == WAYS[0] else dropped_out(run_on, network, part)
-
-    if predict is None and ways == WAYS[0] and isinstance(network, torch.nn.ModuleDict):
-        outlines_at = outlines_of(entry.settings, network, engine)
-        image = np.clip(volume.array, *HU_RANGE).astype(np.float32)
-        return lambda lesion: outlines_at.ways(image, _point_in(lesion, lesions))
-    if predict is None and entry.runs_itself:
-        whole = stack_of(_whole_scan_predictor(volume, entry, engine), volume.array)
-
-        def crop(lesion: Lesion) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
-            box = _surroundings(lesion, volume, tile)
-            return box, whole[(slice(None), *box)]
-
-        return crop
-    run_on = predict or sliding_predictor(entry, network, engine)
-
-    def look(lesion: Lesion) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
-        box = _surroundings(lesion, volume, tile)
-        return box, stack_of(run_on, volume.array[box])
-
-    return look
-
-
-def _point_in(lesion: Lesion, lesions: LesionSet) -> list[int]:
-    """The lesion's voxel nearest its middle; index (z, y, x) in the scan."""
-    box = tuple(slice(a, b) for a, b in lesion.bbox)
-    middle = middle_voxel(lesions.labels[box] == lesion.label)
-    return [m + part.start for m, part in zip(middle, box, strict=True)]
-
-
-def _whole_scan_predictor(volume: Volume, entry: ModelEntry, engine: Engine) -> Predict:
-    """A bundle's own pipeline, which scales grey values over the whole scan, run on all of it."""
-    from napari_precimed.models.workflow import run_workflow
-
-    def predict(part: NDArray) -> NDArray[np.float32]:
-        found = run_workflow([volume.with_array(np.ascontiguousarray(part))], entry, engine)
-        if found.foreground is None:
-            raise InputError(f"'{entry.name}' gives labels only, so nothing says how sure it is.")
-        return found.foreground
-
-    return predict
-
-
-def sliding_predictor(entry: ModelEntry, network: torch.nn.Module, engine: Engine) -> Predict:
-    """How `segment` runs a network, on any part of a scan."""
-    z, y, x = entry.settings["tile"]
-
-    def predict(part: NDArray) -> NDArray[np.float32]:
-        image = np.clip(part, *HU_RANGE).astype(np.float32)
-        overlap = float(entry.settings.get("overlap", 0.5))
-        return slide(network, np.ascontiguousarray(image), engine, tile=(z, y, x), overlap=overlap)
-
-    return predict
-
-
-def mirrored(predict: Predict, part: NDArray) -> NDArray[np.float32]:
-    """The probabilities of `part`, shape (z, y, x), by its eight mirrorings, mirrored back.
-
-    Returns
-    -------
-    ndarray of float32, shape (8, z, y, x)
-    """
-    return np.stack([np.flip(predict(np.flip(part, axes)), axes) for axes in MIRRORINGS])
-
-
-def dropped_out(
-    predict: Predict, network: torch.nn.Module, part: NDArray, passes: int = DROPOUT_PASSES
-) -> NDArray[np.float32]:
-    """The probabilities of `part` with dropout left on; shape (passes, z, y, x).
-
-    Raises
-    ------
-    InputError
-        If the network that `predict` runs has no dropout.
-    """
-    with _dropout_on(network):
-        return np.stack([predict(part) for _ in range(passes)])
 
 
 def entropy_bits(stack: NDArray) -> NDArray[np.float32]:
@@ -330,35 +217,6 @@ def _of_lesion(
     return LesionDoubt(lesion.label, entropy_bits(stack), (z, y, x), agreement)
 
 
-def _surroundings(lesion: Lesion, volume: Volume, tile: Sequence[int]) -> tuple[slice, ...]:
-    """The lesion with a margin, at least as large as a tile where the scan is."""
-    box = []
-    for (start, stop), size, least, mm in zip(
-        lesion.bbox, volume.array.shape, tile, volume.geometry.spacing_mm, strict=True
-    ):
-        margin = int(np.ceil(_MARGIN_MM / mm))
-        extent = min(size, max(int(least), stop - start + 2 * margin))
-        low = min(max(0, (start + stop - extent) // 2), size - extent)
-        box.append(slice(low, low + extent))
-    return tuple(box)
-
-
 def _take_higher(whole: NDArray, part: NDArray, start: Sequence[int]) -> None:
     place = tuple(slice(int(s), int(s) + n) for s, n in zip(start, part.shape, strict=True))
     np.maximum(whole[place], part, out=whole[place])
-
-
-@contextmanager
-def _dropout_on(network: torch.nn.Module) -> Iterator[None]:
-    """Dropout as in training, everything else as it was."""
-    layers = [m for m in network.modules() if isinstance(m, _DROPOUTS) and m.p > 0]
-    if not layers:
-        raise InputError("This network has no dropout; test it by mirroring.")
-    were = [layer.training for layer in layers]
-    for layer in layers:
-        layer.train()
-    try:
-        yield
-    finally:
-        for layer, training in zip(layers, were, strict=True):
-            layer.train(training)

@@ -31,9 +31,10 @@ from napari_precimed.models.attribution import (
 )
 from napari_precimed.models.bundle import load_network, weights_sha256
 from napari_precimed.models.catalogue import ModelEntry, find
-from napari_precimed.models.classify import IN_PLANE_FLIPS, averaged_logits
+from napari_precimed.models.classify import averaged_logits
 from napari_precimed.models.inference import Engine, Progress, choose_engine
 from napari_precimed.models.patch import Patch, PatchMaker, nodule_patch_of, onto_scan
+from napari_precimed.models.preprocess import IN_PLANE_FLIPS
 
 METHODS = ("integrated-gradients", "grad-cam", "occlusion")
 _WINDOWS_PER_AXIS = 4  # an occluding window is a quarter of the patch along each axis

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_precimed.errors import CancelledError
 from napari_precimed.models.inference import Progress
-from napari_precimed.models.outline import Outline, Outlines
+from napari_precimed.models.outline import Outline, Outlines, middle_voxel
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ def outline_candidates(
     for number, box in enumerate(boxes, start=1):
         if cancelled and cancelled():
             raise CancelledError("Cancelled; nothing was changed.")
-        point = _most_certain(probability[box], candidates[box] == number, box)
-        outline = outlines.around(image, point)
+        middle = middle_voxel(candidates[box] == number, probability[box])
+        point = [m + part.start for m, part in zip(middle, box, strict=True)]
+        outline = outlines.around(image, point, rules.least_confidence)
         size = int(outline.mask.sum())
         new = size and not taken[outline.place][outline.mask].mean() > 0.5
         enough = outline.confidence >= rules.least_confidence
@@ -146,17 +147,6 @@ def outline_candidates(
         if progress:
             progress("outline", number, len(boxes))
     return _drawn(kept, image.shape)
-
-
-def _most_certain(
-    probability: NDArray[np.float32], piece: NDArray[np.bool_], box: tuple[slice, ...]
-) -> tuple[int, int, int]:
-    """A voxel in the middle of a piece: that nearest its centre of probability."""
-    places = np.argwhere(piece)
-    weight = probability[piece].astype(float)
-    centre = (places * weight[:, None]).sum(axis=0) / weight.sum()
-    z, y, x = places[((places - centre) ** 2).sum(axis=1).argmin()]
-    return int(z + box[0].start), int(y + box[1].start), int(x + box[2].start)
 
 
 def _drawn(

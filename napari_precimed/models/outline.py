@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_precimed.models.inference import Engine, on_engine
-from napari_precimed.models.preprocess import CROP_SIDE, normalise_slices
+from napari_precimed.models.preprocess import (
+    CROP_SIDE,
+    IN_PLANE_FLIPS,
+    MIRRORINGS,
+    normalise_slices,
+)
 
 PATCH = (12, 48, 48)
 """Voxels (z, y, x) that the outliner looks at, at the scan's own spacing."""
@@ -26,8 +31,6 @@ PATCH = (12, 48, 48)
 _SPREAD = (0.7, 2.0, 2.0)
 _DEPTHS = (16, 32, 64)  # slices of the finder's tile: deeper, while the lesion reaches its end
 _REACH = 3  # voxels that a point may lie beside the lesion it means
-_IN_PLANE: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
-_MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ class Outline:
 
     def at(self, threshold: float) -> NDArray[np.bool_]:
         """The lesion at another threshold of the probability, the shape of `place`."""
-        return _piece_at(self.probability >= threshold, self.point)
+        return piece_at(self.probability >= threshold, self.point)
 
     def reaches(self, point: Sequence[int]) -> bool:
         """Whether a point of the image lies in the lesion, or close by."""
@@ -84,7 +87,7 @@ class Outlines:
     finder_share : float
         Weight of the finder in the mean, 0 to 1, where both look.
     mirrors : tuple of tuple of int
-        The mirrorings whose logits are averaged, each as axes of (batch, channel, z, y, x).
+        The mirrorings whose logits are averaged, each as axes of (..., z, y, x).
     """
 
     finder: torch.nn.Module
@@ -92,7 +95,7 @@ class Outlines:
     engine: Engine
     threshold: float = 0.5
     finder_share: float = 0.5
-    mirrors: tuple[tuple[int, ...], ...] = _MIRRORS
+    mirrors: tuple[tuple[int, ...], ...] = MIRRORINGS
 
     @classmethod
     def of(
@@ -104,9 +107,11 @@ class Outlines:
 
     def quick(self) -> Outlines:
         """The same without mirrorings: an eighth of the time, a little less exact."""
-        return replace(self, mirrors=_MIRRORS[:1])
+        return replace(self, mirrors=MIRRORINGS[:1])
 
-    def around(self, image: NDArray, point: Sequence[int]) -> Outline:
+    def around(
+        self, image: NDArray, point: Sequence[int], least_confidence: float = 0.0
+    ) -> Outline:
         """Outline the lesion at a point.
 
         Parameters
@@ -115,11 +120,18 @@ class Outlines:
             Grey values, any gain per slice.
         point : sequence of 3 int
             Index (z, y, x) inside the image.
+        least_confidence : float
+            Below it an outline is of no use: where the finder is nowhere so sure, it stays empty,
+            and the outliner is not asked.
         """
         for depth in _DEPTHS:
             tile = _Tile.around(image, point, depth)
-            probability, finder = self._look(tile)
-            mask = _piece_at(probability >= self.threshold, tile.point)
+            finder = self._finder(tile.grey)
+            if finder.max() < least_confidence:
+                probability, mask = finder, np.zeros(finder.shape, bool)
+                break
+            probability = self._with_outliner(finder, tile)
+            mask = piece_at(probability >= self.threshold, tile.point)
             if not tile.cuts(mask):
                 break
         confidence = float(finder[mask].max()) if mask.any() else 0.0
@@ -141,18 +153,18 @@ class Outlines:
         place = self.quick().around(image, point).place
         depth = next(d for d in _DEPTHS if d >= place[0].stop - place[0].start)
         tile = _Tile.around(image, point, depth)
-        alone = [replace(self, mirrors=(flip,))._look(tile)[0] for flip in self.mirrors]
-        return tile.place, np.stack([probability[tile.inner] for probability in alone])
+        alone = [replace(self, mirrors=(flip,)) for flip in self.mirrors]
+        stack = [each._with_outliner(each._finder(tile.grey), tile) for each in alone]
+        return tile.place, np.stack([probability[tile.inner] for probability in stack])
 
-    def _look(self, tile: _Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """In a tile: the mean of both networks, and the finder's probability by itself."""
-        finder = self._finder(tile.grey)
+    def _with_outliner(self, finder: NDArray[np.float32], tile: _Tile) -> NDArray[np.float32]:
+        """The mean of both networks in a tile, given the finder's probability there."""
         patch, inside = tile.patch()
         outliner = self._outliner(patch, tile.point_in(inside))
         share = np.float32(self.finder_share)
         mean = finder.copy()
         mean[inside] = share * finder[inside] + (1 - share) * outliner
-        return mean, finder
+        return mean
 
     def from_click(self, image: NDArray, point: Sequence[int]) -> Outline:
         """Outline the lesion at any point of it, by way of its middle.
@@ -172,7 +184,7 @@ class Outlines:
 
     def _finder(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mirrored in the plane only: its tile is large, and this is where the time goes."""
-        mirrors = [m for m in self.mirrors if m in _IN_PLANE] or self.mirrors
+        mirrors = [m for m in self.mirrors if m in IN_PLANE_FLIPS] or self.mirrors
         return self._mean_of_mirrors(self.finder, grey[None], mirrors)
 
     def _outliner(self, grey: NDArray[np.float32], point: Sequence[int]) -> NDArray[np.float32]:
@@ -244,10 +256,15 @@ class _Tile:
         return below or above
 
 
-def middle_voxel(mask: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """The voxel of a mask, shape (z, y, x), that is nearest its centre."""
+def middle_voxel(mask: NDArray[np.bool_], weight: NDArray | None = None) -> tuple[int, int, int]:
+    """The voxel of a mask, shape (z, y, x), that is nearest its centre.
+
+    With a weight of the same shape that is the centre of gravity.
+    """
     voxels = np.argwhere(mask)
-    z, y, x = voxels[((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    share = None if weight is None else weight[mask].astype(float)
+    centre = np.average(voxels, axis=0, weights=share)
+    z, y, x = voxels[((voxels - centre) ** 2).sum(axis=1).argmin()]
     return int(z), int(y), int(x)
 
 
@@ -273,7 +290,7 @@ def _first(have: int, want: int, middle: float) -> int:
     return int(np.clip(round(middle - (want - 1) / 2), 0, have - want))
 
 
-def _piece_at(mask: NDArray[np.bool_], point: Sequence[int]) -> NDArray[np.bool_]:
+def piece_at(mask: NDArray[np.bool_], point: Sequence[int]) -> NDArray[np.bool_]:
     """The connected piece (26 neighbours) at a point, or else the nearest within reach of it."""
     pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
     if count == 0:

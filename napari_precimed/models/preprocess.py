@@ -21,6 +21,14 @@ PATCH_SHAPE = (24, 48, 48)
 PATCH_SPACING_MM = (1.25, 1.0, 1.0)
 """The grid on which nodules are classified: 30 x 48 x 48 mm, so size stays visible."""
 
+IN_PLANE_FLIPS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
+"""Axes (of ..., y, x) along which a picture is mirrored and says the same."""
+
+MIRRORINGS: tuple[tuple[int, ...], ...] = (
+    (), (-3,), (-2,), (-1,), (-3, -2), (-3, -1), (-2, -1), (-3, -2, -1),
+)  # fmt: skip
+"""The same for (..., z, y, x): all eight; the first is none."""
+
 _EPS = 1e-5  # that of torch.nn.LayerNorm, which does the same inside the segmentation network
 
 

@@ -58,6 +58,20 @@ class Scan:
     channels: NDArray[np.float32]
     labels: NDArray[np.int32] | None
 
+    @property
+    def truth(self) -> NDArray[np.int32]:
+        """The labels, of a scan that must have some.
+
+        Raises
+        ------
+        DatasetError
+            If it has none.
+        """
+        if self.labels is None:
+            where = self.volume.source.path if self.volume.source else "A scan"
+            raise DatasetError(f"{where} has no labels; add them, or leave the scan out.")
+        return self.labels
+
 
 @dataclass(frozen=True)
 class ScanCase:

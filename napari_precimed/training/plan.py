@@ -68,11 +68,10 @@ def plan_for(
     lowest = 0.0
     for k, case in enumerate(cases):
         scan = case.read()
-        assert scan.labels is not None
         spacings.append(scan.volume.geometry.spacing_mm)
         shapes.append(scan.volume.array.shape)
-        values[case.name] = np.unique(scan.labels).tolist()
-        marked = scan.channels[0][scan.labels > 0]
+        values[case.name] = np.unique(scan.truth).tolist()
+        marked = scan.channels[0][scan.truth > 0]
         grey.append(np.random.default_rng(k).permutation(marked)[:5000])
         lowest = min(lowest, float(scan.channels[0].min()))
     count = check_labels(values, label_names)

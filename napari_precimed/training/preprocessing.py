@@ -81,8 +81,7 @@ class Preprocessing:
 
     def labels(self, scan: Scan) -> NDArray[np.uint8]:
         """The labels on the input's grid, shape (z, y, x)."""
-        assert scan.labels is not None
-        labels = _tensor(scan.labels[None].astype(np.float32), scan.volume.geometry)
+        labels = _tensor(scan.truth[None].astype(np.float32), scan.volume.geometry)
         return self._of_labels({_LABELS: labels})[_LABELS][0].numpy().astype(np.uint8)
 
     def undo(self, probability: torch.Tensor, image: MetaTensor) -> NDArray[np.float32]:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from monai.inferers import SlidingWindowInferer
 from numpy.typing import NDArray
 
 from napari_precimed.core.run import RunRecord
-from napari_precimed.errors import BundleError, InputError
-from napari_precimed.models.bundle import load_network, weights_sha256
+from napari_precimed.errors import InputError
+from napari_precimed.models.bundle import weights_sha256
 from napari_precimed.models.catalogue import ModelEntry
-from napari_precimed.models.inference import Engine, on_engine
+from napari_precimed.models.inference import Engine
 from napari_precimed.models.segment import segment
 from napari_precimed.training.cases import CaseSet, Scan
 from napari_precimed.training.lesions import LesionMatch, match_lesions
 from napari_precimed.training.patients import PatientTable
-from napari_precimed.training.preprocessing import Preprocessing
 from napari_precimed.training.scores import dice, mean_metric, subgroups, surface_scores
 
 TOLERANCE_MM = 1.0
@@ -84,9 +80,8 @@ def evaluate(entry: ModelEntry, cases: CaseSet, engine: Engine) -> dict[str, Any
     rows = []
     for case in cases.cases:
         scan = case.read()
-        assert scan.labels is not None
         found = labels_of(entry, scan, engine)
-        rows.append(scores_of(found, scan.labels, scan.volume.geometry.spacing_mm, case.patient))
+        rows.append(scores_of(found, scan.truth, scan.volume.geometry.spacing_mm, case.patient))
     return {
         "n": {"patients": len({row.patient for row in rows}), "cases": len(rows)},
         "metrics": metrics_of(rows, _names(entry)),
@@ -103,23 +98,20 @@ def evaluate(entry: ModelEntry, cases: CaseSet, engine: Engine) -> dict[str, Any
 
 
 def labels_of(entry: ModelEntry, scan: Scan, engine: Engine) -> NDArray[np.uint8]:
-    """What the model outlines in a scan; shape (z, y, x), on the scan's grid."""
-    if "tile" in entry.settings:  # runs by our own way through, which numbers lesions
-        found = segment(scan.volume, str(entry.folder), device=engine.device.type)
-        return (found.labels > 0).astype(np.uint8)
-    preprocessing = Preprocessing.of(entry.folder)
-    inferer = SlidingWindowInferer(
-        _window(entry), sw_batch_size=4, overlap=0.5, mode="gaussian", padding_mode="replicate"
+    """What `segment` outlines in a scan; shape (z, y, x), on the scan's grid.
+
+    A model that numbers its lesions has one kind of them, and all become 1.
+    """
+    others = {
+        name: scan.volume.with_array(channel)
+        for name, channel in zip(entry.channels[1:], scan.channels[1:], strict=True)
+    }
+    found = segment(
+        scan.volume, str(entry.folder), channels=others or None, device=engine.device.type
     )
-    image = preprocessing.image(scan)
-    network = on_engine(load_network(entry), engine)
-    with engine.running():
-        pixels = image.as_tensor()[None].to(engine.device)
-        logits = inferer(pixels, network)[0].float()  # type: ignore[index,union-attr]
-        chance = torch.sigmoid(logits) if len(logits) == 1 else torch.softmax(logits, 0)
-    back = preprocessing.undo(chance.cpu().clone(), image)
-    found = back[0] >= 0.5 if len(back) == 1 else back.argmax(0)
-    return found.astype(np.uint8)
+    numbered = not entry.runs_itself or entry.settings.get("instances", entry.built_in)
+    labels = found.labels > 0 if numbered else found.labels
+    return labels.astype(np.uint8)
 
 
 def scores_of(
@@ -216,12 +208,3 @@ def _check(entry: ModelEntry, cases: CaseSet) -> None:
             f"The data have labels up to {most}, '{entry.name}' outlines {len(_names(entry))}; "
             "give labels that mean the same."
         )
-
-
-def _window(entry: ModelEntry) -> tuple[int, int, int]:
-    file = entry.folder / "configs" / "inference.json"
-    try:
-        z, y, x = json.loads(file.read_text(encoding="utf-8"))["inferer"]["roi_size"]
-        return int(z), int(y), int(x)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{file} names no 'inferer' with a 'roi_size' of three.") from error

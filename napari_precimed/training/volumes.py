@@ -130,9 +130,7 @@ class Volumes:
         entry = find(self.base)
         values = {}
         for case in cases:
-            labels = case.read().labels
-            assert labels is not None
-            values[case.name] = np.unique(labels).tolist()
+            values[case.name] = np.unique(case.read().truth).tolist()
         if check_labels(values, data.label_names) > 1 or data.n_channels > 1:
             raise DatasetError(
                 f"'{self.base}' sees one channel and outlines one kind of thing; these scans have "
@@ -214,7 +212,8 @@ class Volumes:
     def picture(self, network: torch.nn.Module, data: ReadyData) -> NDArray[np.uint8]:
         """The fullest slice of a validation scan, truth in green, prediction in red."""
         scan = data.part("validation")[0]
-        assert scan.labels is not None
+        if scan.labels is None:
+            raise DatasetError(f"The validation scan '{scan.name}' has no labels; add them.")
         found = predict_ready(network, scan, data.patch, choose_engine("cpu"))
         k = int((scan.labels > 0).sum(axis=(1, 2)).argmax())
         grey = np.asarray(scan.image[0, k], np.float32)

@@ -13,15 +13,9 @@ from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.measure import measure
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import CancelledError, GeometryError, InputError
-from napari_precimed.models.doubt import (
-    MIRRORINGS,
-    agreement_of,
-    doubt,
-    dropped_out,
-    entropy_bits,
-    mirrored,
-    outlines,
-)
+from napari_precimed.models.doubt import agreement_of, doubt, entropy_bits, outlines
+from napari_precimed.models.looks import dropped_out, mirrored
+from napari_precimed.models.preprocess import MIRRORINGS
 
 
 def test_entropy_is_that_of_the_mean_probability():

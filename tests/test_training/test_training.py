@@ -145,7 +145,7 @@ def test_training_stops_early_and_keeps_the_best(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["lung-nodule-malignancy"])
+@pytest.mark.parametrize("name", ["lung-nodule", "lung-nodule-malignancy"])
 def test_a_trained_bundle_is_listed_at_once_and_evaluates_on_the_patients_it_never_saw(
     crops, tmp_path, monkeypatch, name
 ):

@@ -7,14 +7,12 @@ one below and the one above; any tool that can slide a 3D window can run it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import RemoveSmallObjects, ScaleIntensityRangePercentiles
+from monai.transforms import RemoveSmallObjects
 from numpy.typing import NDArray
 
 from napari_precimed.core.run import RunRecord
@@ -23,19 +21,15 @@ from napari_precimed.models.catalogue import ModelEntry
 from napari_precimed.models.inference import Engine, on_engine
 from napari_precimed.training.clinical import patient_groups
 from napari_precimed.training.fit import FitOptions
+from napari_precimed.training.flair_slabs import FlairSampler, normalise, prepare_glioma
 from napari_precimed.training.lgg import Glioma, Gliomas, read_lgg
 from napari_precimed.training.scores import dice, mean_metric, subgroups
-from napari_precimed.training.slabs import warp
 from napari_precimed.training.teacher import Batch
 from napari_precimed.training.volume_scores import metrics_of, scores_of
 
 OPTIONS = FitOptions(
     steps=1800, batch_size=4, learning_rate=2e-3, validate_every=150, patience=6, ema_decay=0.995
 )
-SLAB = (4, 192, 192)
-"""Slices, rows and columns of a training slab."""
-_ROOM = 16
-_LESION_SHARE = 0.75
 _ENTROPY_WEIGHT = 2.0
 _RARE_LOGIT = -4.0
 _THRESHOLDS = np.arange(0.3, 0.71, 0.05)
@@ -43,8 +37,6 @@ LEAST_VOXELS = 50
 """Smaller pieces are taken for specks."""
 BRIGHT = 0.55
 """Normalised grey value above which the baseline takes all for lesion; chosen on training scans."""
-PERCENTILES = (0.5, 99.5)
-"""Of a scan's grey values; they become 0 and 1."""
 
 
 def read(path: Path) -> Gliomas:
@@ -65,102 +57,11 @@ def start(network: torch.nn.Module) -> None:
         torch.nn.init.constant_(last.bias, _RARE_LOGIT)
 
 
-def normalise(image: NDArray) -> NDArray[np.float32]:
-    """Grey values of a whole scan, its `PERCENTILES` at 0 and 1; any shape."""
-    scale = ScaleIntensityRangePercentiles(*PERCENTILES, b_min=0.0, b_max=1.0)
-    return np.asarray(scale(image.astype(np.float32)), np.float32)
-
-
-@dataclass(frozen=True)
-class PreparedGlioma:
-    """A patient ready for sampling: `image` normalised and `mask`, both (z, 256, 256)."""
-
-    image: NDArray[np.float16]
-    mask: NDArray[np.bool_]
-
-    @cached_property
-    def holding(self) -> NDArray[np.int_]:
-        """The slices that hold some of the lesion."""
-        return np.flatnonzero(self.mask.any(axis=(1, 2)))
-
-    @cached_property
-    def centre(self) -> tuple[int, int]:
-        """Row and column of the middle of the head."""
-        head = self.image.max(axis=0) > 0.15
-        rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-        return int(rows[0] + rows[-1]) // 2, int(columns[0] + columns[-1]) // 2
-
-
-@dataclass(frozen=True)
-class BrainSampler:
-    """Draws batches of slabs; `sampler(step)` is the same whenever it is asked."""
-
-    patients: list[PreparedGlioma]
-    batch_size: int
-    seed: int
-
-    def __call__(self, step: int) -> Batch:
-        """Batch `step`: "image" and "mask", each (batch, 1, z, y, x) float32."""
-        rng = np.random.default_rng((self.seed, step))
-        pairs = [self._slab(rng) for _ in range(self.batch_size)]
-        image, mask = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
-        image, mask = warp(image, mask, rng)
-        inner = (..., slice(_ROOM, -_ROOM), slice(_ROOM, -_ROOM))
-        image, mask = _disturb(image[inner], rng), mask[inner]
-        return {"image": image[:, None].contiguous(), "mask": mask[:, None].contiguous()}
-
-    def _slab(self, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-        patient = self.patients[rng.integers(len(self.patients))]
-        depth, (height, width) = SLAB[0], (n + 2 * _ROOM for n in SLAB[1:])
-        last = len(patient.image) - depth
-        first = int(rng.integers(last + 1))
-        if len(patient.holding) and rng.random() < _LESION_SHARE:
-            first = int(rng.choice(patient.holding)) - int(rng.integers(depth))
-        rows, columns = (
-            int(np.clip(c - n // 2 + rng.integers(-12, 13), 0, size - n))
-            for c, n, size in zip(
-                patient.centre, (height, width), patient.image.shape[1:], strict=True
-            )
-        )
-        place = np.clip(np.arange(first, first + depth), 0, len(patient.image) - 1)
-        window = (place, slice(rows, rows + height), slice(columns, columns + width))
-        image, mask = patient.image[window], patient.mask[window]
-        if rng.random() < 0.5:
-            image, mask = image[..., ::-1], mask[..., ::-1]
-        if rng.random() < 0.5:
-            image, mask = image[::-1], mask[::-1]
-        return image.astype(np.float32), mask.astype(np.float32)
-
-
-def _disturb(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Gamma, gain, offset, a coil's shading and noise, each slab its own; (batch, z, y, x)."""
-    n = len(image)
-
-    def each(values: NDArray) -> torch.Tensor:
-        return torch.from_numpy(values.reshape(n, 1, 1, 1)).float()
-
-    gamma, gain = each(np.exp(rng.normal(0, 0.2, n))), each(np.exp(rng.normal(0, 0.15, n)))
-    image = image.clamp(min=0) ** gamma * gain
-    coarse = torch.from_numpy(rng.normal(0, 0.12, (n, 1, 3, 3))).float()
-    shade = torch.nn.functional.interpolate(
-        coarse, list(image.shape[2:]), mode="bicubic", align_corners=True
-    )
-    noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
-    return image * torch.exp(shade) + each(np.abs(rng.normal(0, 0.02, n))) * noise
-
-
 def sampler(data: Gliomas, options: FitOptions) -> Callable[[int], Batch]:
     """Step -> batch, from the training patients."""
-    return BrainSampler(
+    return FlairSampler(
         [prepare_glioma(case) for case in data.part("train")], options.batch_size, options.seed
     )
-
-
-def prepare_glioma(case: Glioma) -> PreparedGlioma:
-    """A patient's FLAIR normalised, with its mask."""
-    ready = PreparedGlioma(normalise(case.flair).astype(np.float16), case.mask)
-    case.forget()
-    return ready
 
 
 def loss_of(network: torch.nn.Module, batch: Batch) -> torch.Tensor:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from napari_precimed.models.agreement import agreement_of, outlines
 from napari_precimed.models.bundle import load_network
 from napari_precimed.models.catalogue import find
-from napari_precimed.models.doubt import agreement_of, entropy_bits, outlines
+from napari_precimed.models.doubt import entropy_bits
 from napari_precimed.models.inference import choose_engine
 from napari_precimed.models.outline import Outlines, piece_at
 from napari_precimed.models.search import outlines_of

@@ -43,7 +43,7 @@ class Lesion:
         What readers would probably write of it ("spiculation": 2.4), each on the readers' own
         scale; None where the classifier says nothing of the kind.
     confidence : float or None
-        How sure the segmenting model is that this is a lesion, 0 to 1.
+        How far the outline can be relied on, 0 to 1, as the segmenting model's card defines it.
     comment : str
     """
 

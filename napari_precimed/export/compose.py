@@ -241,7 +241,10 @@ def _lesion_notes(lesions: LesionSet, volume: Volume | None) -> Iterator[str]:
             "marked; texture 1 ground glass to 5 solid."
         )
     if any(lesion.confidence is not None for lesion in lesions):
-        yield "Confidence is the segmentation model's own, that the mark is a lesion at all."
+        yield (
+            "Confidence says how far an outline can be relied on, as the card of the model that "
+            "drew it defines it; it is no probability that the mark is a lesion."
+        )
 
 
 def _pictures(found: list[_LesionsOfScan]) -> tuple[tuple[Picture, ...], str]:

@@ -10,23 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_precimed.core.geometry import Geometry
 from napari_precimed.core.lesion import Lesion, LesionSet
 from napari_precimed.core.run import RunRecord
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import CancelledError, GeometryError, InputError
+from napari_precimed.models.agreement import agreement_of, outlines
 from napari_precimed.models.bundle import weights_sha256
 from napari_precimed.models.catalogue import find
 from napari_precimed.models.inference import Progress, choose_engine
 from napari_precimed.models.looks import WAYS, Predict, look_with
-
-_TOUCHING = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,43 +162,6 @@ def entropy_bits(stack: NDArray) -> NDArray[np.float32]:
     some = (p > 0) & (p < 1)
     q = np.where(some, p, 0.5)
     return np.where(some, -q * np.log2(q) - (1 - q) * np.log2(1 - q), 0).astype(np.float32)
-
-
-def agreement_of(masks: Sequence[NDArray[np.bool_]]) -> float | None:
-    """Mean Dice over all pairs of masks, shape (z, y, x); None for fewer than two, or all empty.
-
-    Two empty masks among others count 0: a lesion that is seldom seen is not sure.
-    """
-    if len(masks) < 2 or not any(mask.any() for mask in masks):
-        return None
-    sizes = [int(mask.sum()) for mask in masks]
-    shares = []
-    for a, b in combinations(range(len(masks)), 2):
-        total = sizes[a] + sizes[b]
-        both = int(np.count_nonzero(masks[a] & masks[b]))
-        shares.append(0.0 if total == 0 else 2 * both / total)
-    return float(np.mean(shares))
-
-
-def outlines(
-    stack: NDArray, lesion: NDArray[np.bool_], threshold: float
-) -> list[NDArray[np.bool_]]:
-    """The pieces over `threshold` that meet the lesion, by each map of a stack.
-
-    Parameters
-    ----------
-    stack : ndarray, shape (ways, z, y, x)
-        Probabilities.
-    lesion : ndarray of bool, shape (z, y, x)
-        As it was outlined; a piece beside it is another lesion's.
-    threshold : float
-    """
-    found = []
-    for probability in stack:
-        pieces, _ = ndimage.label(probability >= threshold, _TOUCHING)
-        meeting = np.unique(pieces[lesion])
-        found.append(np.isin(pieces, meeting[meeting > 0]))
-    return found
 
 
 def _of_lesion(

@@ -49,7 +49,7 @@ def label_lesions(
 
     A lesion is a connected piece (26 neighbours) over `threshold` that meets `region`, peaks at
     `least_confidence` or more, and is no smaller than `least_mm3`. They are numbered by
-    confidence times diameter, greatest first.
+    peak times diameter, greatest first.
 
     Parameters
     ----------
@@ -64,6 +64,7 @@ def label_lesions(
     -------
     labels : ndarray of int32, shape (z, y, x)
     confidence : dict of int to float
+        Mean probability inside, 0 to 1.
     """
     pieces, count = ndimage.label(probability >= threshold, np.ones((3, 3, 3)))
     labels = np.zeros(probability.shape, np.int32)
@@ -83,7 +84,8 @@ def label_lesions(
     chosen = index[keep][rank]
     number = np.zeros(count + 1, np.int32)
     number[chosen] = np.arange(1, len(chosen) + 1)
-    confidence = {n: float(peak[c - 1]) for n, c in enumerate(chosen, start=1)}
+    mean = np.bincount(piece, probability.ravel()[voxels])[1:] / np.bincount(piece)[1:]
+    confidence = {n: float(mean[c - 1]) for n, c in enumerate(chosen, start=1)}
     labels.ravel()[voxels] = number[piece]
     return labels, confidence
 
@@ -118,8 +120,9 @@ def outline_candidates(
     Returns
     -------
     labels : ndarray of int32, shape (z, y, x)
-        Numbered by confidence times diameter, greatest first.
+        Numbered by the finder's peak times diameter, greatest first.
     confidence : dict of int to float
+        How far the outlines of the mirrorings agree, 0 to 1; see `Outline.agreement`.
     """
     candidates, _ = label_lesions(
         probability,
@@ -140,7 +143,7 @@ def outline_candidates(
         outline = outlines.around(image, point, rules.least_confidence)
         size = int(outline.mask.sum())
         new = size and not taken[outline.place][outline.mask].mean() > 0.5
-        enough = outline.confidence >= rules.least_confidence
+        enough = outline.peak >= rules.least_confidence
         if new and enough and size * voxel_mm3 >= rules.least_mm3:
             outline.draw(taken)
             kept.append(outline)
@@ -152,8 +155,9 @@ def outline_candidates(
 def _drawn(
     outlines: list[Outline], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], dict[int, float]]:
-    ranked = sorted(outlines, key=lambda o: -o.confidence * float(np.cbrt(o.mask.sum())))
+    ranked = sorted(outlines, key=lambda o: -o.peak * float(np.cbrt(o.mask.sum())))
     labels = np.zeros(shape, np.int32)
     for number, outline in reversed(list(enumerate(ranked, start=1))):
         outline.draw(labels, number)  # the more suspicious lies on top where two meet
-    return labels, {n: outline.confidence for n, outline in enumerate(ranked, start=1)}
+    known = ((n, outline.agreement) for n, outline in enumerate(ranked, start=1))
+    return labels, {n: agreement for n, agreement in known if agreement is not None}

@@ -3,8 +3,8 @@
 Two networks look at what lies around the point. The *finder* sees a wide tile and marks every
 lesion in it; the *outliner* sees a small patch at full resolution and, in a second channel, where
 the point is, and marks what was pointed at. The outline is where the mean of the two reaches the
-threshold, in one piece with the point. A click and a candidate of
-the automatic search are outlined by this same code.
+threshold, in one piece with the point. A click and a candidate of the automatic search are outlined
+by this same code.
 """
 
 from __future__ import annotations
@@ -17,18 +17,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_precimed.models.agreement import agreement_of, outlines
 from napari_precimed.models.inference import Engine, on_engine
-from napari_precimed.models.preprocess import (
-    CROP_SIDE,
-    IN_PLANE_FLIPS,
-    MIRRORINGS,
-    normalise_slices,
-)
+from napari_precimed.models.preprocess import IN_PLANE_FLIPS, MIRRORINGS
+from napari_precimed.models.tile import Tile, point_map
 
-PATCH = (12, 48, 48)
-"""Voxels (z, y, x) that the outliner looks at, at the scan's own spacing."""
-
-_SPREAD = (0.7, 2.0, 2.0)
 _DEPTHS = (16, 32, 64)  # slices of the finder's tile: deeper, while the lesion reaches its end
 _REACH = 3  # voxels that a point may lie beside the lesion it means
 
@@ -47,16 +40,21 @@ class Outline:
         Mean of finder and outliner, the shape of `place`.
     mask : ndarray of bool
         The lesion that was pointed at, the shape of `place`; empty where there is none.
-    confidence : float
-        The finder's highest probability inside the mask, 0 to 1; 0 where it is empty. The outliner
-        does not count: it marks what it is pointed at, whatever that is.
+    peak : float
+        The finder's highest probability inside the mask, 0 to 1; 0 where it is empty. How sure it
+        is that there is a lesion. The outliner does not count: it marks what it is pointed at,
+        whatever that is.
+    agreement : float or None
+        Mean Dice between two of the outlines that each mirroring by itself gives, 0 to 1: how good
+        the outline is likely to be. None where the mask is empty, or only one way was looked.
     """
 
     place: tuple[slice, slice, slice]
     point: tuple[int, int, int]
     probability: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    confidence: float
+    peak: float
+    agreement: float | None = None
 
     def at(self, threshold: float) -> NDArray[np.bool_]:
         """The lesion at another threshold of the probability, the shape of `place`."""
@@ -109,9 +107,7 @@ class Outlines:
         """The same without mirrorings: an eighth of the time, a little less exact."""
         return replace(self, mirrors=MIRRORINGS[:1])
 
-    def around(
-        self, image: NDArray, point: Sequence[int], least_confidence: float = 0.0
-    ) -> Outline:
+    def around(self, image: NDArray, point: Sequence[int], least_peak: float = 0.0) -> Outline:
         """Outline the lesion at a point.
 
         Parameters
@@ -120,23 +116,24 @@ class Outlines:
             Grey values, any gain per slice.
         point : sequence of 3 int
             Index (z, y, x) inside the image.
-        least_confidence : float
+        least_peak : float
             Below it an outline is of no use: where the finder is nowhere so sure, it stays empty,
             and the outliner is not asked.
         """
-        for depth in _DEPTHS:
-            tile = _Tile.around(image, point, depth)
-            finder = self._finder(tile.grey)
-            if finder.max() < least_confidence:
-                probability, mask = finder, np.zeros(finder.shape, bool)
-                break
-            probability = self._with_outliner(finder, tile)
-            mask = piece_at(probability >= self.threshold, tile.point)
-            if not tile.cuts(mask):
-                break
-        confidence = float(finder[mask].max()) if mask.any() else 0.0
-        at = tile.point_in(tile.inner)
-        return Outline(tile.place, at, probability[tile.inner], mask[tile.inner], confidence)
+        seen, mask = self._look(image, point, least_peak)
+        tile, finder = seen.tile, seen.found()
+        inner = tile.inner
+        agreement = None
+        if mask.any():
+            agreement = agreement_of(outlines(seen.ways()[:, *inner], mask[inner], self.threshold))
+        return Outline(
+            tile.place,
+            tile.point_in(inner),
+            seen.probability()[inner],
+            mask[inner],
+            float(finder[mask].max()) if mask.any() else 0.0,
+            agreement,
+        )
 
     def ways(
         self, image: NDArray, point: Sequence[int]
@@ -150,21 +147,8 @@ class Outlines:
         stack : ndarray of float32, shape (mirrorings, z, y, x)
             Probabilities.
         """
-        place = self.quick().around(image, point).place
-        depth = next(d for d in _DEPTHS if d >= place[0].stop - place[0].start)
-        tile = _Tile.around(image, point, depth)
-        alone = [replace(self, mirrors=(flip,)) for flip in self.mirrors]
-        stack = [each._with_outliner(each._finder(tile.grey), tile) for each in alone]
-        return tile.place, np.stack([probability[tile.inner] for probability in stack])
-
-    def _with_outliner(self, finder: NDArray[np.float32], tile: _Tile) -> NDArray[np.float32]:
-        """The mean of both networks in a tile, given the finder's probability there."""
-        patch, inside = tile.patch()
-        outliner = self._outliner(patch, tile.point_in(inside))
-        share = np.float32(self.finder_share)
-        mean = finder.copy()
-        mean[inside] = share * finder[inside] + (1 - share) * outliner
-        return mean
+        seen, _ = self._look(image, point, 0.0)
+        return seen.tile.place, seen.ways()[:, *seen.tile.inner]
 
     def from_click(self, image: NDArray, point: Sequence[int]) -> Outline:
         """Outline the lesion at any point of it, by way of its middle.
@@ -182,78 +166,81 @@ class Outlines:
                 return outline
         return self.around(image, point)
 
-    def _finder(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mirrored in the plane only: its tile is large, and this is where the time goes."""
-        mirrors = [m for m in self.mirrors if m in IN_PLANE_FLIPS] or self.mirrors
-        return self._mean_of_mirrors(self.finder, grey[None], mirrors)
+    def _look(
+        self, image: NDArray, point: Sequence[int], least_peak: float
+    ) -> tuple[_Seen, NDArray[np.bool_]]:
+        """Both networks at a point, in a tile as deep as the lesion needs; and its mask there."""
+        for depth in _DEPTHS:
+            tile = Tile.around(image, point, depth)
+            finder = self._mirrored(self.finder, tile.grey[None], self._flips)
+            seen = _Seen(tile, self.mirrors, self._flips, finder, None, self.finder_share)
+            if seen.found().max() < least_peak:
+                return seen, np.zeros(tile.grey.shape, bool)
+            patch, inside = tile.patch()
+            shown = np.stack([patch, point_map(patch.shape, tile.point_in(inside))])
+            seen = replace(seen, outliner=self._mirrored(self.outliner, shown, self.mirrors))
+            mask = piece_at(seen.probability() >= self.threshold, tile.point)
+            if not tile.cuts(mask):
+                break
+        return seen, mask
 
-    def _outliner(self, grey: NDArray[np.float32], point: Sequence[int]) -> NDArray[np.float32]:
-        shown = np.stack([grey, point_map(grey.shape, point)])
-        return self._mean_of_mirrors(self.outliner, shown, self.mirrors)
+    @property
+    def _flips(self) -> tuple[tuple[int, ...], ...]:
+        """The finder is mirrored in the plane only: its tile is large, and there the time goes."""
+        return tuple(m for m in self.mirrors if m in IN_PLANE_FLIPS) or self.mirrors
 
-    def _mean_of_mirrors(
+    def _mirrored(
         self, network: torch.nn.Module, image: NDArray, mirrors: Sequence[tuple[int, ...]]
-    ) -> NDArray[np.float32]:
-        """Probabilities of one image (channel, z, y, x), from the mean logit of its mirrorings."""
+    ) -> torch.Tensor:
+        """Logits of one image (channel, z, y, x) by each mirroring, mirrored back; (n, z, y, x)."""
         with self.engine.running():
             one = torch.from_numpy(image[None]).to(self.engine.device)
             batch = torch.cat([one.flip(flip) for flip in mirrors])
             logits = network(batch.contiguous(memory_format=torch.channels_last_3d)).float()
-            back = [each[None].flip(flip) for each, flip in zip(logits, mirrors, strict=True)]
-            mean = torch.sigmoid(torch.cat(back).mean(dim=0))[0].cpu().numpy()
-        return np.asarray(mean, np.float32)
+            back = [each.flip(flip) for each, flip in zip(logits, mirrors, strict=True)]
+            return torch.cat(back).cpu()
 
 
 @dataclass(frozen=True, eq=False)
-class _Tile:
-    """A part of an image around a point: `grey` normalised, empty slices past the image's ends."""
+class _Seen:
+    """What both networks say of a tile, mirroring by mirroring, as logits (mirroring, z, y, x)."""
 
-    grey: NDArray[np.float32]
-    point: tuple[int, int, int]
-    place: tuple[slice, slice, slice]
-    inner: tuple[slice, slice, slice]
-    whole_depth: int
+    tile: Tile
+    mirrors: tuple[tuple[int, ...], ...]
+    flips: tuple[tuple[int, ...], ...]
+    finder: torch.Tensor
+    outliner: torch.Tensor | None
+    finder_share: float
 
-    @classmethod
-    def around(cls, image: NDArray, point: Sequence[int], depth: int) -> _Tile:
-        have = len(image)
-        z0 = _first(have, depth, point[0])
-        y0, x0 = (int(p) - CROP_SIDE // 2 for p in point[1:])
-        low, high = max(0, z0), min(have, z0 + depth)
-        rows, columns = (
-            mirrored(np.arange(start, start + CROP_SIDE), size)
-            for start, size in zip((y0, x0), image.shape[1:], strict=True)
-        )
-        grey = np.zeros((depth, CROP_SIDE, CROP_SIDE), np.float32)
-        grey[low - z0 : high - z0] = normalise_slices(image[low:high][:, rows][:, :, columns])
-        place, inner = [slice(low, high)], [slice(low - z0, high - z0)]
-        for start, size in zip((y0, x0), image.shape[1:], strict=True):
-            first, last = max(0, start), min(size, start + CROP_SIDE)
-            place.append(slice(first, last))
-            inner.append(slice(first - start, last - start))
-        at = (int(point[0]) - z0, int(point[1]) - y0, int(point[2]) - x0)
-        return cls(grey, at, tuple(place), tuple(inner), have)  # type: ignore[arg-type]
+    def found(self) -> NDArray[np.float32]:
+        """The finder's probability."""
+        return np.asarray(torch.sigmoid(self.finder.mean(dim=0)).numpy(), np.float32)
 
-    def patch(self) -> tuple[NDArray[np.float32], tuple[slice, slice, slice]]:
-        """The outliner's part of the tile, and where it lies in the tile."""
-        first, last = self.inner[0].start, self.inner[0].stop
-        z0 = first + _first(last - first, PATCH[0], self.point[0] - first)
-        z0 = int(np.clip(z0, 0, len(self.grey) - PATCH[0]))
-        starts = (z0, *(p - n // 2 for p, n in zip(self.point[1:], PATCH[1:], strict=True)))
-        z, y, x = (slice(s, s + n) for s, n in zip(starts, PATCH, strict=True))
-        return self.grey[z, y, x], (z, y, x)
+    def probability(self) -> NDArray[np.float32]:
+        """The mean of both."""
+        outliner = None if self.outliner is None else self.outliner.mean(dim=0)
+        return self._mean(self.found(), outliner)
 
-    def point_in(self, part: tuple[slice, slice, slice]) -> tuple[int, int, int]:
-        """The point, counted from the start of a part of the tile."""
-        z, y, x = (p - s.start for p, s in zip(self.point, part, strict=True))
-        return z, y, x
+    def ways(self) -> NDArray[np.float32]:
+        """The mean of both by each mirroring alone, shape (mirrorings, z, y, x)."""
+        stack = []
+        for k, mirror in enumerate(self.mirrors):
+            flat = tuple(axis for axis in mirror if axis != -3)
+            flip = flat if flat in self.flips else mirror
+            finder = torch.sigmoid(self.finder[self.flips.index(flip)]).numpy()
+            stack.append(self._mean(finder, None if self.outliner is None else self.outliner[k]))
+        return np.stack(stack)
 
-    def cuts(self, mask: NDArray[np.bool_]) -> bool:
-        """Whether the tile ends along z where the lesion does not, and the image goes on."""
-        first, last = self.inner[0].start, self.inner[0].stop
-        below = self.place[0].start > 0 and bool(mask[first].any())
-        above = self.place[0].stop < self.whole_depth and bool(mask[last - 1].any())
-        return below or above
+    def _mean(
+        self, finder: NDArray[np.float32], outliner: torch.Tensor | None
+    ) -> NDArray[np.float32]:
+        if outliner is None:
+            return finder
+        _, inside = self.tile.patch()
+        share = np.float32(self.finder_share)
+        mean = finder.copy()
+        mean[inside] = share * finder[inside] + (1 - share) * torch.sigmoid(outliner).numpy()
+        return mean
 
 
 def middle_voxel(mask: NDArray[np.bool_], weight: NDArray | None = None) -> tuple[int, int, int]:
@@ -266,28 +253,6 @@ def middle_voxel(mask: NDArray[np.bool_], weight: NDArray | None = None) -> tupl
     centre = np.average(voxels, axis=0, weights=share)
     z, y, x = voxels[((voxels - centre) ** 2).sum(axis=1).argmin()]
     return int(z), int(y), int(x)
-
-
-def point_map(shape: Sequence[int], point: Sequence[float]) -> NDArray[np.float32]:
-    """Where the point is: a soft spot of height 1; shape (z, y, x), index (z, y, x)."""
-    spots = [
-        np.exp(-(((np.arange(n) - p) / s) ** 2) / 2).astype(np.float32)
-        for n, p, s in zip(shape, point, _SPREAD, strict=True)
-    ]
-    return spots[0][:, None, None] * spots[1][:, None] * spots[2]
-
-
-def mirrored(index: NDArray[np.int_], size: int) -> NDArray[np.int_]:
-    """Indices past either end of an axis, counted back from it, as often as needed."""
-    index = np.mod(index, 2 * size)
-    return np.where(index >= size, 2 * size - 1 - index, index)
-
-
-def _first(have: int, want: int, middle: float) -> int:
-    """Where `want` slices start: around `middle` and inside the image, or else around it."""
-    if have <= want:
-        return -((want - have) // 2)
-    return int(np.clip(round(middle - (want - 1) / 2), 0, have - want))
 
 
 def piece_at(mask: NDArray[np.bool_], point: Sequence[int]) -> NDArray[np.bool_]:

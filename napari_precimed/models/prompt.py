@@ -70,10 +70,11 @@ def prompt(
         outline = outlines.from_click(image, [int(v) for v in point])
         known = np.unique(labels[outline.place][outline.mask])
         known = known[known > 0]
-        number = int(known[0]) if len(known) else len(confidence) + 1
+        number = int(known[0]) if len(known) else int(labels.max()) + 1
         if outline.mask.any():
             outline.draw(labels, number)
-            confidence[number] = max(outline.confidence, confidence.get(number, 0.0))
+            if outline.agreement is not None:
+                confidence[number] = outline.agreement
         else:
             at = ",".join(str(int(v)) for v in point)
             warnings.append(f"'{entry.name}' sees no lesion at the point {at}.")

@@ -27,7 +27,8 @@ class Segmentation:
     labels : ndarray of int32, shape (z, y, x)
         On the volume's grid; lesion n carries n, the most suspicious first.
     confidence : dict of int to float
-        Label -> the model's highest probability inside, 0 to 1; not calibrated.
+        Label -> how far the outline can be relied on, 0 to 1: for a model of two stages, how far
+        the outlines of eight mirrorings agree; for others, the mean probability inside.
     run : RunRecord
     findings : dict of int to str
         Label -> what it is, where a model tells several things apart.

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_precimed.models.outline import PATCH, mirrored, point_map
+from napari_precimed.models.tile import PATCH, mirrored, point_map
 from napari_precimed.training.slabs import PreparedNodule, disturb, fit_depth, warp
 
 _ROOM = 12  # pixels around a patch, so that turning it brings nothing empty in

@@ -254,7 +254,7 @@ def lesion_columns(colour: Any = None) -> tuple[Column, ...]:
         column("Class", "Most probable class, with its probability", _class,
                lambda s: max(s.probabilities.values()) if s.probabilities else None,
                tip=_all_classes),
-        column("Sure", "How sure the segmenting model is that this is a lesion",
+        column("Sure", "How far the outline can be relied on, in the segmenting model's own view",
                lambda s: _percent(s.confidence), lambda s: s.confidence, numeric=True),
         column("Mean", "Mean density or intensity; HU for CT", _mean,
                lambda s: s.mean_intensity, numeric=True, tip=_mean_and_spread),

@@ -13,7 +13,8 @@ from napari_precimed.core.lesion import LesionSet
 from napari_precimed.core.measure import measure
 from napari_precimed.core.volume import Volume
 from napari_precimed.errors import CancelledError, GeometryError, InputError
-from napari_precimed.models.doubt import agreement_of, doubt, entropy_bits, outlines
+from napari_precimed.models.agreement import agreement_of, outlines
+from napari_precimed.models.doubt import doubt, entropy_bits
 from napari_precimed.models.looks import dropped_out, mirrored
 from napari_precimed.models.preprocess import MIRRORINGS
 

@@ -9,7 +9,8 @@ import torch
 from napari_precimed.errors import CancelledError
 from napari_precimed.models.inference import choose_engine
 from napari_precimed.models.labelling import CandidateRules, outline_candidates
-from napari_precimed.models.outline import PATCH, Outlines, mirrored, point_map
+from napari_precimed.models.outline import Outlines
+from napari_precimed.models.tile import PATCH, mirrored, point_map
 
 
 class Bright(torch.nn.Module):
@@ -64,7 +65,7 @@ def test_a_point_just_beside_a_ball_means_it_and_one_far_off_means_nothing(outli
     assert (drawn(outlines, image, (10, 40, 57)) == first).all()
     far = outlines.around(image, (10, 80, 100))
     assert not far.mask.any()
-    assert far.confidence == 0
+    assert far.peak == 0
 
 
 def test_a_lesion_longer_than_the_tile_is_outlined_to_its_ends(outlines):

@@ -24,9 +24,18 @@ from napari_precimed.training.split import split_of
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty patients with a ball each, in the format of the LIDC crops."""
+    return write_crops(tmp_path_factory.mktemp("crops"), 60)
+
+
+@pytest.fixture(scope="module")
+def few_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fourteen of them, for what takes long per nodule; one is for validation, six are for testing."""
+    return write_crops(tmp_path_factory.mktemp("few"), 14)
+
+
+def write_crops(folder: Path, n: int) -> Path:
     rng = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("crops")
-    depth, n = 6, 60
+    depth = 6
     z, y, x = np.mgrid[:depth, :96, :96]
     image = np.zeros((n * depth, 96, 96), np.uint8)
     bits = np.zeros_like(image)
@@ -145,13 +154,15 @@ def test_training_stops_early_and_keeps_the_best(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["lung-nodule", "lung-nodule-malignancy"])
+@pytest.mark.parametrize(
+    ("name", "data"), [("lung-nodule", "few_crops"), ("lung-nodule-malignancy", "crops")]
+)
 def test_a_trained_bundle_is_listed_at_once_and_evaluates_on_the_patients_it_never_saw(
-    crops, tmp_path, monkeypatch, name
+    tmp_path, name, data, request
 ):
-    lines: list[str] = []
-    request = recipes.TrainRequest(crops, tmp_path, epochs=1, device="cpu")
-    folder = recipes.train(name, request, lines.append)
+    crops, lines = request.getfixturevalue(data), []
+    wanted = recipes.TrainRequest(crops, tmp_path, epochs=1, device="cpu")
+    folder = recipes.train(name, wanted, lines.append)
     entry = catalogue.find(str(folder))
     seen = seen_patients(entry)
     data = read_lidc(crops)

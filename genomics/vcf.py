@@ -8,12 +8,18 @@ alternate allele without losing which record, and which allele of it, each came 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from genomics.errors import SampleError, VcfError
 from genomics.variant import Genotype, Variant
-from genomics.vcf_body import RecordRuleError, check_record, parse_genotype
+from genomics.vcf_body import (
+    RecordRuleError,
+    check_record,
+    check_record_form,
+    parse_genotype,
+)
+from genomics.vcf_duplicates import StatedAlleles
 from genomics.vcf_header import (
     VERSIONS,
     HeaderRuleError,
@@ -22,7 +28,12 @@ from genomics.vcf_header import (
     parse_column_line,
     parse_meta_line,
 )
-from genomics.vcf_lines import numbered_lines
+from genomics.vcf_header_form import check_header_form
+from genomics.vcf_lines import UnendedLine, numbered_lines
+
+_DEVIATIONS_KEPT = 20
+_ENDS_WITH_LINE = ("VCFv4.3", "VCFv4.4")
+"""Versions whose last line must have its end; 4.5 asks for it too, but its own files lack it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,31 @@ class VcfRecord:
         values = self.fields[9 + sample_index].split(":")
         written = dict(zip(keys, values, strict=False))
         phase_set = written.get("PS")
-        return parse_genotype(written["GT"], None if phase_set == "." else phase_set)
+        return parse_genotype(
+            written["GT"], None if phase_set == "." else phase_set, written.get("PSL")
+        )
+
+
+@dataclass
+class Deviations:
+    """What a lenient reader let pass.
+
+    Attributes
+    ----------
+    total : int
+        Lines that broke a rule of form.
+    first : list of str
+        The first of them, each with its line number and the rule.
+    """
+
+    total: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def note(self, line_number: int, rule: str) -> None:
+        """Count a deviation, and keep it if it is among the first."""
+        self.total += 1
+        if len(self.first) < _DEVIATIONS_KEPT:
+            self.first.append(f"line {line_number}: {rule}")
 
 
 @dataclass(frozen=True)
@@ -89,11 +124,20 @@ class VcfFile:
     """An open VCF: its header, and its records to be read once.
 
     Iterating raises :class:`~genomics.errors.VcfError` at the first record that breaks a rule.
+
+    Attributes
+    ----------
+    path : Path
+    header : VcfHeader
+    records : iterator of VcfRecord
+    deviations : Deviations or None
+        Filled while the records are read; None where nothing is let pass.
     """
 
     path: Path
     header: VcfHeader
     records: Iterator[VcfRecord]
+    deviations: Deviations | None = None
 
 
 @dataclass(frozen=True)
@@ -146,13 +190,16 @@ def choose_sample(header: VcfHeader, sample: str | None, path: Path) -> int | No
     return 0 if header.samples else None
 
 
-def read_vcf(path: str | Path) -> VcfFile:
+def read_vcf(path: str | Path, *, lenient: bool = False) -> VcfFile:
     """Open a VCF, read and check its header, and give its records as a stream.
 
     Parameters
     ----------
     path : str or Path
         Plain, gzip or bgzip; told apart by content, not by name.
+    lenient : bool
+        Let pass, and note in :attr:`VcfFile.deviations`, what breaks a rule of form only: the
+        record can be read, but the file is not as its own header or the specification says.
 
     Raises
     ------
@@ -160,9 +207,9 @@ def read_vcf(path: str | Path) -> VcfFile:
         The file is missing or unreadable, or a line breaks a rule of the specification.
     """
     path = Path(path)
-    lines = numbered_lines(path)
-    header = _read_header(path, lines)
-    return VcfFile(path, header, _read_records(path, header, lines))
+    reader = _Reader(path, numbered_lines(path), Deviations() if lenient else None)
+    header = reader.header()
+    return VcfFile(path, header, reader.records(header), reader.deviations)
 
 
 def alleles(record: VcfRecord, build: str | None) -> list[Allele]:
@@ -197,73 +244,118 @@ def _why_unscorable(ref: str, alt: str) -> str | None:
     return None
 
 
-def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> VcfHeader:
-    number, first = next(lines, (1, ""))
-    if not first.startswith("##fileformat="):
-        raise VcfError(
-            path,
-            number,
-            f"not a VCF: the first line must be ##fileformat=VCFv4.x; found {first[:60]!r}",
-        )
-    version = first.removeprefix("##fileformat=")
-    if version not in VERSIONS:
-        raise VcfError(path, number, f"version {version!r}; this reads {', '.join(VERSIONS)}")
-    kept, contigs = [first], {}
-    definitions: dict[str, dict[str, dict[str, str]]] = {}
-    for number, line in lines:
-        try:
-            if line.startswith("##"):
-                kept.append(line)
-                _add_definition(line, definitions)
-            elif line.startswith("#"):
-                names = parse_column_line(line)
-                kept.append(line)
-                break
-            else:
-                raise HeaderRuleError(
-                    f"expected a ## line or the #CHROM column line; found {line[:60]!r}"
-                )
-        except HeaderRuleError as error:
-            raise VcfError(path, number, str(error)) from None
-    else:
-        raise VcfError(path, number, "the file ends without the #CHROM column line")
-    for name, fields in definitions.get("contig", {}).items():
-        contigs[name] = int(fields["length"]) if "length" in fields else None
-    return VcfHeader(version, names, contigs, definitions, tuple(kept))
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the lines of one file once; raises, or notes, what breaks a rule."""
+
+    path: Path
+    lines: Iterator[tuple[int, str]]
+    deviations: Deviations | None
+
+    def header(self) -> VcfHeader:
+        number, first = next(self.lines, (1, ""))
+        version = self._version(number, first)
+        kept: list[str] = [first]
+        definitions: dict[str, dict[str, dict[str, str]]] = {}
+        for number, line in self.lines:
+            kept.append(line)
+            try:
+                if not line.startswith("##"):
+                    names = parse_column_line(line)
+                    break
+                kind, value = _add_definition(line, definitions)
+            except HeaderRuleError as error:
+                raise VcfError(self.path, number, str(error)) from None
+            try:
+                check_header_form(kind, value, version)
+            except HeaderRuleError as error:
+                self._deviates(number, str(error))
+            self._expect_end(number, line, version)
+        else:
+            raise VcfError(
+                self.path, len(kept), "the file ends without the #CHROM column line"
+            )
+        self._expect_end(number, line, version)
+        contigs = {
+            name: int(fields["length"]) if "length" in fields else None
+            for name, fields in definitions.get("contig", {}).items()
+        }
+        return VcfHeader(version, names, contigs, definitions, tuple(kept))
+
+    def records(self, header: VcfHeader) -> Iterator[VcfRecord]:
+        order, stated = _Order(header.version), StatedAlleles()
+        for number, line in self.lines:
+            fields = tuple(line.split("\t"))
+            try:
+                check_record(fields, header)
+                name, position = fields[0].strip("<>"), int(fields[1])
+                order.expect_next(name, position)
+            except RecordRuleError as error:
+                raise VcfError(self.path, number, str(error)) from None
+            try:
+                check_record_form(fields, header)
+                stated.add(name, position, fields[3], fields[4], number)
+            except RecordRuleError as error:
+                self._deviates(number, str(error))
+            self._expect_end(number, line, header.version)
+            yield VcfRecord(number, fields)
+
+    def _version(self, number: int, first: str) -> str:
+        if not first.startswith("##fileformat="):
+            raise VcfError(
+                self.path,
+                number,
+                f"not a VCF: the first line must be ##fileformat=VCFv4.x; found {first[:60]!r}",
+            )
+        version = first.removeprefix("##fileformat=")
+        if version not in VERSIONS:
+            raise VcfError(
+                self.path, number, f"version {version!r}; this reads {', '.join(VERSIONS)}"
+            )
+        return version
+
+    def _deviates(self, number: int, rule: str) -> None:
+        if self.deviations is None:
+            raise VcfError(
+                self.path, number, f"{rule}; mend the file, or read it all the same with --lenient"
+            )
+        self.deviations.note(number, rule)
+
+    def _expect_end(self, number: int, line: str, version: str) -> None:
+        if isinstance(line, UnendedLine) and version in _ENDS_WITH_LINE:
+            self._deviates(number, "the last line has no line end; the file may be cut short")
 
 
-def _add_definition(line: str, definitions: dict[str, dict[str, dict[str, str]]]) -> None:
-    kind, value = parse_meta_line(line)
-    if isinstance(value, str):
-        return
-    check_definition(kind, value)
-    if "ID" in value:
-        definitions.setdefault(kind, {})[value["ID"]] = value
+class _Order:
+    """Records stand by sequence, and within each by position."""
 
+    def __init__(self, version: str) -> None:
+        # From 4.5 on the specification's own files are not sorted within a sequence.
+        self._sorted = version < "VCFv4.5"
+        self._chrom, self._position = "", 0
+        self._finished: set[str] = set()
 
-def _read_records(
-    path: Path, header: VcfHeader, lines: Iterator[tuple[int, str]]
-) -> Iterator[VcfRecord]:
-    chrom, position = "", 0
-    finished: set[str] = set()
-    for number, line in lines:
-        fields = tuple(line.split("\t"))
-        try:
-            check_record(fields, header)
-            name = fields[0].strip("<>")
-            if name != chrom:
-                if name in finished:
-                    raise RecordRuleError(
-                        f"records of {name} stand apart; sort the file (bcftools sort)"
-                    )
-                finished.add(name)
-                chrom, position = name, 0
-            # From 4.5 on the specification's own files are not sorted within a sequence.
-            if int(fields[1]) < position and header.version < "VCFv4.5":
+    def expect_next(self, chrom: str, position: int) -> None:
+        if chrom != self._chrom:
+            if chrom in self._finished:
                 raise RecordRuleError(
-                    f"position {fields[1]} comes after {position}; sort the file (bcftools sort)"
+                    f"records of {chrom} stand apart; sort the file (bcftools sort)"
                 )
-        except RecordRuleError as error:
-            raise VcfError(path, number, str(error)) from None
-        position = int(fields[1])
-        yield VcfRecord(number, fields)
+            self._finished.add(chrom)
+            self._chrom = chrom
+        elif self._sorted and position < self._position:
+            raise RecordRuleError(
+                f"position {position} comes after {self._position}; sort the file (bcftools sort)"
+            )
+        self._position = position
+
+
+def _add_definition(
+    line: str, definitions: dict[str, dict[str, dict[str, str]]]
+) -> tuple[str, str | dict[str, str]]:
+    kind, value = parse_meta_line(line)
+    if isinstance(value, dict):
+        check_definition(kind, value)
+        if "ID" in value:
+            definitions.setdefault(kind, {})[value["ID"]] = value
+    return kind, value

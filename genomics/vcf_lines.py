@@ -13,8 +13,17 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _COUNTABLE_BYTES = 50_000_000
 
 
+class UnendedLine(str):
+    """A last line without a line end."""
+
+    __slots__ = ()
+
+
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield each line with its number from 1, without its end.
+
+    A last line that lacks its end is an :class:`UnendedLine`: that a file was cut short shows
+    nowhere else where it is not compressed.
 
     Raises
     ------
@@ -31,10 +40,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             zipped = raw.read(2) == _GZIP_MAGIC
         with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    # The last line may lack its end; a truncated gzip raises by itself.
-                    line += b"\n"
-                yield number, line[:-1].removesuffix(b"\r").decode("utf-8")
+                if line.endswith(b"\n"):
+                    yield number, line[:-1].removesuffix(b"\r").decode("utf-8")
+                else:
+                    yield number, UnendedLine(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise VcfError(
             path, number, f"not text in UTF-8 ({error.reason}); a VCF is a text file"

@@ -11,14 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genomics.errors import SampleError, VcfError
+from genomics.errors import SampleError, VcfError, VcfOrderError
 from genomics.variant import Genotype, Variant
-from genomics.vcf_body import (
-    RecordRuleError,
-    check_record,
-    check_record_form,
-    parse_genotype,
-)
+from genomics.vcf_body import RecordRuleError, RecordRules, parse_genotype
 from genomics.vcf_duplicates import StatedAlleles
 from genomics.vcf_header import (
     VERSIONS,
@@ -31,12 +26,14 @@ from genomics.vcf_header import (
 from genomics.vcf_header_form import check_header_form
 from genomics.vcf_lines import UnendedLine, numbered_lines
 
+UNSPECIFIED = frozenset({"<*>", "<NON_REF>"})
+"""ALT of a gVCF's reference block, and of any allele that was not seen (VCF 4.3, section 5.5)."""
 _DEVIATIONS_KEPT = 20
 _ENDS_WITH_LINE = ("VCFv4.3", "VCFv4.4")
 """Versions whose last line must have its end; 4.5 asks for it too, but its own files lack it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VcfRecord:
     """One line of the body.
 
@@ -220,15 +217,17 @@ def alleles(record: VcfRecord, build: str | None) -> list[Allele]:
         return [Allele(variant, 0, "the record has no alternate allele")]
     found = []
     for index, alt in enumerate(record.alts, start=1):
-        reason = _why_unscorable(ref, alt)
+        reason = _why_unscorable(ref, alt, len(record.alts))
         written = alt if reason else alt.upper()
         found.append(Allele(Variant(build, chrom, position, ref, written), index, reason))
     return found
 
 
-def _why_unscorable(ref: str, alt: str) -> str | None:
-    if alt in {"<*>", "<NON_REF>"}:
-        return "reference block: no alternate allele was seen"
+def _why_unscorable(ref: str, alt: str, alts: int) -> str | None:
+    if alt in UNSPECIFIED:
+        if alts == 1:
+            return "reference block: no alternate allele was seen"
+        return f"unspecified allele: {alt} stands for any that was not seen"
     if alt == "*":
         return "the allele is missing because of an upstream deletion (*)"
     if alt == ".":
@@ -272,9 +271,7 @@ class _Reader:
                 self._deviates(number, str(error))
             self._expect_end(number, line, version)
         else:
-            raise VcfError(
-                self.path, len(kept), "the file ends without the #CHROM column line"
-            )
+            raise VcfError(self.path, len(kept), "the file ends without the #CHROM column line")
         self._expect_end(number, line, version)
         contigs = {
             name: int(fields["length"]) if "length" in fields else None
@@ -283,20 +280,20 @@ class _Reader:
         return VcfHeader(version, names, contigs, definitions, tuple(kept))
 
     def records(self, header: VcfHeader) -> Iterator[VcfRecord]:
-        order, stated = _Order(header.version), StatedAlleles()
+        rules, order, stated = RecordRules(header), RecordOrder(header.version), StatedAlleles()
         for number, line in self.lines:
             fields = tuple(line.split("\t"))
             try:
-                check_record(fields, header)
-                name, position = fields[0].strip("<>"), int(fields[1])
-                order.expect_next(name, position)
+                deviation = rules.check(fields)
             except RecordRuleError as error:
                 raise VcfError(self.path, number, str(error)) from None
-            try:
-                check_record_form(fields, header)
-                stated.add(name, position, fields[3], fields[4], number)
-            except RecordRuleError as error:
-                self._deviates(number, str(error))
+            name, position = fields[0].strip("<>"), int(fields[1])
+            unsorted = order.broken_by(name, position)
+            if unsorted:
+                raise VcfOrderError(self.path, number, f"{unsorted}; sort it (bcftools sort)")
+            deviation = deviation or stated.repeated(name, position, fields[3], fields[4], number)
+            if deviation:
+                self._deviates(number, deviation)
             self._expect_end(number, line, header.version)
             yield VcfRecord(number, fields)
 
@@ -326,8 +323,8 @@ class _Reader:
             self._deviates(number, "the last line has no line end; the file may be cut short")
 
 
-class _Order:
-    """Records stand by sequence, and within each by position."""
+class RecordOrder:
+    """Whether records stand by sequence, and within each by position."""
 
     def __init__(self, version: str) -> None:
         # From 4.5 on the specification's own files are not sorted within a sequence.
@@ -335,19 +332,17 @@ class _Order:
         self._chrom, self._position = "", 0
         self._finished: set[str] = set()
 
-    def expect_next(self, chrom: str, position: int) -> None:
+    def broken_by(self, chrom: str, position: int) -> str | None:
+        """Take the next record's place; return how it breaks the order, None where it does not."""
+        before, self._position = self._position, position
         if chrom != self._chrom:
             if chrom in self._finished:
-                raise RecordRuleError(
-                    f"records of {chrom} stand apart; sort the file (bcftools sort)"
-                )
+                return f"records of {chrom} stand apart"
             self._finished.add(chrom)
             self._chrom = chrom
-        elif self._sorted and position < self._position:
-            raise RecordRuleError(
-                f"position {position} comes after {self._position}; sort the file (bcftools sort)"
-            )
-        self._position = position
+        elif self._sorted and position < before:
+            return f"position {position} comes after {before}"
+        return None
 
 
 def _add_definition(

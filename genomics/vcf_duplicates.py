@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from genomics.variant import NUCLEOTIDES, Variant
-from genomics.vcf_body import RecordRuleError
 
 
 class StatedAlleles:
@@ -18,28 +17,35 @@ class StatedAlleles:
         self._last = 0
         self._lines: dict[tuple[int, str, str], int] = {}
 
-    def add(self, chrom: str, position: int, ref: str, alts: str, line_number: int) -> None:
-        """Note a record's alleles.
+    def repeated(
+        self, chrom: str, position: int, ref: str, alts: str, line_number: int
+    ) -> str | None:
+        """Note a record's alleles; return which of them was stated before, None where none was.
 
-        Raises
-        ------
-        RecordRuleError
-            One of them was stated before: two records may then contradict each other.
+        Two records of one allele may contradict each other about the patient's genotype.
         """
         if chrom != self._chrom or position > self._last:
             self._chrom, self._last = chrom, position
             self._lines.clear()
+        if len(ref) == len(alts) == 1 and alts in "ACGT":
+            return self._note((position, ref, alts), line_number)
         for alt in alts.upper().split(","):
-            if not set(alt) <= NUCLEOTIDES:
-                continue
-            key = _shortest(position, ref.upper(), alt)
-            before = self._lines.setdefault(key, line_number)
-            if before != line_number:
-                raise RecordRuleError(
-                    f"{chrom}-{key[0]}-{key[1][:20]}-{key[2][:20]} was already stated in line "
-                    f"{before}; keep one of the two (bcftools norm --rm-dup exact)"
-                )
-            self._last = max(self._last, key[0])
+            if set(alt) <= NUCLEOTIDES:
+                repeated = self._note(_shortest(position, ref.upper(), alt), line_number)
+                if repeated:
+                    return repeated
+        return None
+
+    def _note(self, key: tuple[int, str, str], line_number: int) -> str | None:
+        before = self._lines.setdefault(key, line_number)
+        if before != line_number:
+            return (
+                f"{self._chrom}-{key[0]}-{key[1][:20]}-{key[2][:20]} was already stated in line "
+                f"{before}; keep one of the two (bcftools norm --rm-dup exact)"
+            )
+        if key[0] > self._last:
+            self._last = key[0]
+        return None
 
 
 def _shortest(position: int, ref: str, alt: str) -> tuple[int, str, str]:

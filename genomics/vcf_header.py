@@ -54,10 +54,6 @@ class VcfHeader:
     contigs: Mapping[str, int | None]
     definitions: Mapping[str, Mapping[str, Mapping[str, str]]]
     lines: tuple[str, ...] = field(repr=False)
-    formats_seen: dict[str, tuple[Definition | None, ...]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
-    """Definitions of each FORMAT column met, so that each is looked up once."""
 
     @cached_property
     def build(self) -> str | None:
@@ -136,6 +132,7 @@ def _parse_structured(text: str) -> dict[str, str]:
             raise HeaderRuleError(f"expected key=value inside <...>; found {text[place:][:60]!r}")
         place = match.end()
         opening = text[place : place + 1]
+        value: str
         if opening == '"':
             value, place = _quoted(text, place)
         elif opening == "[" and "]" in text[place:]:

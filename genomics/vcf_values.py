@@ -20,12 +20,9 @@ _PATTERNS = {
 }
 _ANY_INTEGER = re.compile(r"[+-]?\d+$")
 _CIGAR = re.compile(r"(?:\d+[MIDNSHPX=])+$")
+_NOTHING = re.compile(r"(?!)")
 _LEAST_INTEGER, _GREATEST_INTEGER = -(2**31) + 8, 2**31 - 1
 """Below the least, BCF keeps eight values for itself (VCF 4.3, section 1.3)."""
-
-
-class ValueRuleError(ValueError):
-    """A value contradicts its definition; the message is the rule."""
 
 
 def expected_count(number: str, alts: int, ploidy: int | None) -> int | None:
@@ -57,8 +54,19 @@ def expected_count(number: str, alts: int, ploidy: int | None) -> int | None:
     return ploidy if number == "P" else None
 
 
-def check_info_value(key: str, value: str | None, definition: Definition, alts: int) -> None:
-    """Check one INFO value.
+@cache
+def info_pattern(key: str, definition: Definition, alts: int) -> re.Pattern[str]:
+    """Return the pattern of an INFO value, "" for a key alone."""
+    if definition.type == "Flag":
+        return re.compile(r"[01]?$")
+    count = expected_count(definition.number, alts, None)
+    pattern = _value_pattern(definition, count, none=".*", inside="[^,]")
+    sign = "(?!-|.*,-)" if key in COUNTS else ""
+    return re.compile(f"{sign}(?:{pattern})?$") if key != "CIGAR" else _NOTHING
+
+
+def check_info_value(key: str, value: str | None, definition: Definition, alts: int) -> str | None:
+    """Return the rule that an INFO value breaks; None where it breaks none.
 
     Parameters
     ----------
@@ -68,23 +76,19 @@ def check_info_value(key: str, value: str | None, definition: Definition, alts: 
     definition : Definition
     alts : int
         ALT alleles of the record.
-
-    Raises
-    ------
-    ValueRuleError
     """
     if definition.type == "Flag":
-        if value not in {None, "0", "1"}:
-            raise ValueRuleError(f"INFO {key} is a flag and has no value; found {value!r}")
-        return
+        return f"INFO {key} is a flag and has no value; found {value!r}"
     if value is None or value == ".":
-        return
-    if not _pattern(definition, expected_count(definition.number, alts, None)).match(value):
-        _explain(f"INFO {key}", value, definition, alts, None)
+        return None
+    broken = _explain(f"INFO {key}", value, definition, alts, None)
+    if broken:
+        return broken
     if key in COUNTS and "-" in value and any(_negative(one) for one in value.split(",")):
-        raise ValueRuleError(f"INFO {key} must not be negative; found {value!r}")
+        return f"INFO {key} must not be negative; found {value!r}"
     if key == "CIGAR" and not all(one == "." or _CIGAR.match(one) for one in value.split(",")):
-        raise ValueRuleError(f"INFO CIGAR must be operations such as 1M54D; found {value[:40]!r}")
+        return f"INFO CIGAR must be operations such as 1M54D; found {value[:40]!r}"
+    return None
 
 
 def _negative(text: str) -> bool:
@@ -113,21 +117,14 @@ def explain_sample(
     definitions: Sequence[Definition | None],
     alts: int,
     ploidy: int | None,
-) -> None:
-    """Say which value of a sample column contradicts its definition.
-
-    Raises
-    ------
-    ValueRuleError
-    """
+) -> str | None:
+    """Return which value of a sample column contradicts its definition; None where none does."""
     for key, value, definition in zip(keys, column.split(":"), definitions, strict=False):
         if definition is not None and value != ".":
-            _explain(key, value, definition, alts, ploidy)
-
-
-@cache
-def _pattern(definition: Definition, count: int | None) -> re.Pattern[str]:
-    return re.compile(f"(?:{_value_pattern(definition, count, none='.*', inside='[^,]')})$")
+            broken = _explain(key, value, definition, alts, ploidy)
+            if broken:
+                return broken
+    return None
 
 
 def _value_pattern(definition: Definition | None, count: int | None, none: str, inside: str) -> str:
@@ -148,30 +145,29 @@ def _value_pattern(definition: Definition | None, count: int | None, none: str, 
 
 def _explain(
     name: str, value: str, definition: Definition, alts: int, ploidy: int | None
-) -> None:
+) -> str | None:
     count = expected_count(definition.number, alts, ploidy)
     values = value.split(",") if value or count is not None else []
     if count is not None and len(values) != count:
         of = f" (Number={definition.number})" if not definition.number.isdigit() else ""
-        raise ValueRuleError(
+        return (
             f"{name} must have {count} value{'s' * (count != 1)}{of}; found {len(values)}: "
             f"{value[:40]!r}"
         )
-    for one in values:
-        if one != ".":
-            _check_type(name, one, definition.type)
+    written = (one for one in values if one != ".")
+    return next(filter(None, (_broken_type(name, one, definition.type) for one in written)), None)
 
 
-def _check_type(name: str, value: str, type_: str) -> None:
+def _broken_type(name: str, value: str, type_: str) -> str | None:
     if type_ == "Integer":
         if not _ANY_INTEGER.match(value):
-            raise ValueRuleError(f"{name} must be a whole number; found {value[:40]!r}")
+            return f"{name} must be a whole number; found {value[:40]!r}"
         if not _LEAST_INTEGER <= int(value) <= _GREATEST_INTEGER:
-            raise ValueRuleError(
+            return (
                 f"{name} must be from {_LEAST_INTEGER} to {_GREATEST_INTEGER}; found {value[:40]}"
             )
     elif type_ == "Float" and not re.fullmatch(_PATTERNS["Float"], value):
-        raise ValueRuleError(f"{name} must be a number; found {value[:40]!r}")
+        return f"{name} must be a number; found {value[:40]!r}"
     elif type_ == "Character" and len(value) != 1:
-        raise ValueRuleError(f"{name} must be one character; found {value[:40]!r}")
-
+        return f"{name} must be one character; found {value[:40]!r}"
+    return None

@@ -23,6 +23,8 @@ _INTERRUPTED = 130
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """A mistyped command line; typer does not export click's name for it."""
 
+_LENIENT = "Read on where a line breaks a rule of form only; what was let pass is reported."
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -68,6 +70,24 @@ def _counted(done: int, total: int | None) -> None:
     if sys.stderr.isatty():
         of = "" if total is None else f" of {total}"
         print(f"\r{done}{of} records", end="\n" if done == total else "", file=sys.stderr)
+
+
+@app.command()
+def check(
+    vcf: Path = typer.Argument(help="VCF, plain, gzip or bgzip."),
+    reference: Path | None = typer.Option(None, help="FASTA that the VCF should be on."),
+    lenient: bool = typer.Option(False, help=_LENIENT),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Say what a VCF is: build, names, REF, order, phase, sex, origin; and why it is refused."""
+    from genomics.preflight import preflight
+
+    found = preflight(vcf, reference, lenient=lenient)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print("\n".join(found.lines()))
+    found.refuse()
 
 
 @app.command()

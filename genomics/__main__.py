@@ -36,33 +36,40 @@ app = typer.Typer(
 @app.command()
 def score(
     vcf: Path = typer.Argument(help="VCF, plain, gzip or bgzip."),
-    out: Path = typer.Option(..., "-o", "--out", help="OUT.tsv, OUT.vcf or OUT.vcf.gz."),
+    out: Path = typer.Option(..., "-o", "--out", help="OUT.tsv, OUT.json, OUT.vcf or OUT.vcf.gz."),
     reference: Path | None = typer.Option(None, help="FASTA; not needed for an annotated VCF."),
     genes: Path | None = typer.Option(None, help="GFF3; goes with --reference."),
     sample: str | None = typer.Option(None, help="The patient's column, where there are several."),
     model: str = typer.Option("missense-lstm", help="A built-in model, or a trained one's folder."),
+    lenient: bool = typer.Option(False, help=_LENIENT),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Score the variants of one sample: a score, a class by rule, or a reason for each."""
+    from genomics.ledger import expect_closed, ledger_lines
     from genomics.output import check_output, write_report
     from genomics.score import score_vcf
 
     check_output(out, vcf)
     report = score_vcf(
-        vcf, sample=sample, reference=reference, genes=genes, model=model, progress=_counted
+        vcf,
+        sample=sample,
+        reference=reference,
+        genes=genes,
+        model=model,
+        lenient=lenient,
+        looked=lambda found: _say("\n".join(found.lines())),
+        progress=_counted,
     )
-    write_report(report, vcf, out)
     ledger = report.ledger
+    expect_closed(ledger)
+    write_report(report, vcf, out)
     if as_json:
         summary = {"sample": report.sample_id, "ledger": ledger, "out": str(out)}
         print(json.dumps(summary | {"run": dict(report.run)}, indent=1))
         return
-    print(
-        f"{ledger['alleles']} alleles of {ledger['records']} records = {ledger['scored']} scored "
-        f"+ {ledger['by_rule']} by rule + {sum(ledger['not_scored'].values())} not scored"
-    )
-    for reason, count in ledger["not_scored"].items():
-        print(f"  {count:7}  {reason}")
+    print("\n".join(ledger_lines(ledger)))
+    if "deviations" in report.run:
+        print(f"let pass: {report.run['deviations']['total']} lines that break a rule of form")
     print(f"wrote {out}")
 
 

@@ -5,6 +5,7 @@ Two seconds on any file: a bounded sample of records is looked at, and how many 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -107,7 +108,9 @@ class Preflight:
         # asdict copies what it finds, and an error cannot be copied.
         fields = asdict(replace(self, problems=()))
         fields["problems"] = [str(each) for each in self.problems]
-        return fields
+        # Lists for tuples: a stored report must come back as it was.
+        plain: dict[str, Any] = json.loads(json.dumps(fields))
+        return plain
 
     def lines(self) -> Iterator[str]:
         """Yield the findings in words, a line each."""

@@ -198,6 +198,11 @@ def preflight(
     people = describe_samples(sample.header, called, build.build)
     origin, origin_evidence = find_origin(sample.header, sample.records, relation)
     warnings += _sample_warnings(sample, people)
+    if origin == "somatic":
+        warnings.append(
+            "scores and classes come from inherited variants: of a somatic one they say what it "
+            "does to the protein, not what it does in the tumour"
+        )
     return Preflight(
         input=path.name,
         version=sample.header.version,

@@ -291,7 +291,8 @@ class _Reader:
             unsorted = order.broken_by(name, position)
             if unsorted:
                 raise VcfOrderError(self.path, number, f"{unsorted}; sort it (bcftools sort)")
-            deviation = deviation or stated.repeated(name, position, fields[3], fields[4], number)
+            repeated = stated.repeated(name, position, fields[3], fields[4], number)
+            deviation = deviation or repeated
             if deviation:
                 self._deviates(number, deviation)
             self._expect_end(number, line, header.version)

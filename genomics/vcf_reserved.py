@@ -135,7 +135,9 @@ def contradiction(kind: str, key: str, given: Definition, version: str) -> str |
 
 def as_written(kind: str, key: str, declared: Definition) -> Definition:
     """Return what a key's values are in practice: the definition, widened to known uses."""
-    other = _ALSO_WRITTEN.get((kind, key))
-    type_ = _FLOAT if _FLOAT in {declared.type, other} else declared.type
+    types = {declared.type, _ALSO_WRITTEN.get((kind, key))}
+    if kind == "INFO" and key in _INFO:
+        types.add(_INFO[key].type)
+    type_ = _FLOAT if _FLOAT in types else declared.type
     number = "." if key.startswith(_ONE_PER_TRANSCRIPT) else declared.number
     return Definition(number, type_)

@@ -21,8 +21,8 @@ from genomics.errors import VcfOrderError
 from genomics.vcf import RecordOrder, VcfHeader, VcfRecord, read_vcf
 from genomics.vcf_body import RecordRuleError, RecordRules
 
-_FIRST_RECORDS = 10_000
-_FIRST_SECONDS, _SPREAD_SECONDS = 0.7, 0.5
+_FIRST_RECORDS = 6_000
+_FIRST_SECONDS, _SPREAD_SECONDS = 0.7, 0.4
 _PLACES, _RECORDS_PER_PLACE = 200, 20
 _BGZIP_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZIP_FIELD = b"BC\x02\x00"

@@ -32,14 +32,7 @@ def read_table(text: str) -> pd.DataFrame:
 
     try:
         table = pd.read_csv(
-            io.StringIO(text),
-            sep="\t",
-            dtype=dict.fromkeys(COLUMNS, "string")
-            | dict.fromkeys(_INTEGERS, "Int64")
-            | dict.fromkeys(_FLOATS, "float64"),
-            keep_default_na=False,
-            na_values=[""],
-            float_precision="round_trip",
+            io.StringIO(text), sep="\t", dtype="string", keep_default_na=False, na_values=[""]
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ReportFormatError(f"not a table of scored variants ({error})") from error
@@ -48,6 +41,11 @@ def read_table(text: str) -> pd.DataFrame:
             f"not a table of scored variants: its columns are {', '.join(table.columns)[:200]}; "
             "score the VCF again"
         )
+    for name in _INTEGERS:
+        table[name] = table[name].astype("Int64")
+    for name in _FLOATS:
+        # Not by pandas' own parser, which may miss the last digit.
+        table[name] = [float("nan") if pd.isna(each) else float(each) for each in table[name]]
     return table
 
 

@@ -298,7 +298,7 @@ def test_the_real_trio_and_the_tumour_pair_are_recognised(shared_data: Path) -> 
     real = shared_data / "genomics/vcf/real"
     trio = preflight(real / "643594.clinical.vcf.gz")
     assert (trio.build, trio.naming, trio.origin) == ("GRCh37", "1", "germline")
-    # The affected child of the clinic's pedigree is ADM1059A2.
+    # As in the pedigree that Scout gives with the file.
     assert trio.relation == "trio"
     assert "ADM1059A2 fits as the child of ADM1059A1 and ADM1059A3" in trio.relation_evidence
     pair = preflight(real / "hcc1395_vep.vcf.gz")

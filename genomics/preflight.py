@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from genomics.annotation import find_annotation
 from genomics.errors import BuildMismatchError, InputError
 from genomics.preflight_build import find_build, find_naming, match_ref
 from genomics.preflight_samples import (
@@ -114,14 +115,12 @@ class Preflight:
 
     def lines(self) -> Iterator[str]:
         """Yield the findings in words, a line each."""
-        looked = (
-            f"all {self.records_looked_at}"
-            if self.complete
-            else (f"a sample of {self.records_looked_at}")
-        )
         kind = "gVCF" if self.is_gvcf else "VCF"
-        version = self.version.removeprefix("VCFv")
-        yield f"{self.input}: {kind} {version}, {looked} records looked at"
+        count = self.records_looked_at
+        yield (
+            f"{self.input}: {kind} {self.version.removeprefix('VCFv')}; looked at {count} "
+            f"record{'s' * (count != 1)}, {'the whole file' if self.complete else 'a sample'}"
+        )
         yield f"build: {self.build or 'not known'}" + _because(self.build_evidence)
         if self.naming:
             reconciled = f"; {self.reconciled}, read as the same" if self.reconciled else ""
@@ -139,7 +138,8 @@ class Preflight:
             yield from _person_lines(each)
         yield f"origin: {self.origin or 'not known'}" + _because(self.origin_evidence)
         yield from (f"note: {warning}" for warning in self.warnings)
-        yield from (f"refused: {problem}" for problem in self.problems)
+        # The first one is raised, and said there.
+        yield from (f"also refused: {problem}" for problem in self.problems[1:])
 
 
 def _because(evidence: tuple[str, ...], more: int = 0) -> str:
@@ -189,14 +189,15 @@ def preflight(
     match = None
     if opened is not None:
         problems += _header_problem(opened, sample, path)
-        match = match_ref(name, sample.records, opened, build.build)
+        annotated = find_annotation(sample.header) is not None
+        match = match_ref(name, sample.records, opened, build.build, annotated)
         problems += [match.problem] if match.problem else []
         warnings += _reference_warnings(match.absent, opened)
     problems += [sample.disorder] if sample.disorder else []
     called = genotypes_of(sample.header, sample.records)
     relation, relation_evidence = find_relation(sample.header, called)
     people = describe_samples(sample.header, called, build.build)
-    origin, origin_evidence = find_origin(sample.header, sample.records, relation)
+    origin, origin_evidence = find_origin(sample.header, called, relation)
     warnings += _sample_warnings(sample, people)
     if origin == "somatic":
         warnings.append(
@@ -246,6 +247,12 @@ def _reference_warnings(absent: tuple[str, ...], reference: Reference) -> list[s
 
 def _sample_warnings(sample: RecordSample, people: tuple[SampleFinding, ...]) -> list[str]:
     warnings = []
+    if sample.deviations is not None and sample.deviations.total:
+        count = sample.deviations.total
+        warnings.append(
+            f"let pass: {count} line{'s' * (count != 1)} that break a rule of form; first, "
+            f"{sample.deviations.first[0]}"
+        )
     if not sample.complete and not sample.spread and sample.disorder is None:
         warnings.append(
             "only the first records were looked at: this gzip cannot be read from the middle "

@@ -13,7 +13,7 @@ from genomics.contigs import (
     canonical_name,
     naming_style,
 )
-from genomics.errors import InputError, MixtureError, RefMismatchError
+from genomics.errors import InputError, MixtureError, ReferenceGenomeError, RefMismatchError
 from genomics.reference import Reference
 from genomics.vcf import VcfRecord
 from genomics.vcf_header import VcfHeader
@@ -52,48 +52,46 @@ def find_build(name: str, header: VcfHeader, records: Sequence[VcfRecord]) -> Bu
     header : VcfHeader
     records : sequence of VcfRecord
     """
-    problems: list[InputError] = []
-    warnings: list[str] = []
-    evidence: list[str] = []
     by_length = _votes_of_lengths(header.contigs)
-    if by_length:
-        evidence.append("contig lengths: " + _listed(by_length, "contig"))
     by_accession = Counter(filter(None, map(build_from_accession, _names(header, records))))
-    if by_accession:
-        evidence.append("accessions: " + _listed(by_accession, "name"))
     said = _said(header)
-    if said:
-        evidence.append("the header's words: " + ", ".join(sorted(said)))
+    evidence = [
+        *([f"contig lengths: {_listed(by_length, 'contig')}"] if by_length else []),
+        *([f"accessions: {_listed(by_accession, 'name')}"] if by_accession else []),
+        *([f"the header's words: {', '.join(sorted(said))}"] if said else []),
+    ]
     sure = set(by_length) | set(by_accession)
     if len(sure) > 1:
-        problems.append(
-            MixtureError(
-                f"{name}: its contigs are of several builds ({' and '.join(sorted(sure))}): "
-                f"{'; '.join(evidence)}. Call or lift all records on one build, and give that file"
-            )
+        mixed = MixtureError(
+            f"{name}: its contigs are of several builds ({' and '.join(sorted(sure))}): "
+            f"{'; '.join(evidence)}. Call or lift all records on one build, and give that file"
         )
-    build = sure.pop() if len(sure) == 1 else None
-    if not by_length and not by_accession and len(said) == 1:
-        build = next(iter(said))
+        return BuildFinding(None, tuple(evidence), (mixed,), _warnings(header, None, said))
+    build = next(iter(sure or (said if len(said) == 1 else ())), None)
+    possible = _builds_that_hold(records)
+    problems: list[InputError] = []
+    if build and build not in possible:
+        problems.append(_beyond_the_end(name, build, records))
+    elif build is None and len(possible) == 1:
+        build = possible.pop()
+        evidence.append(f"positions: beyond the chromosome's end on every build but {build}")
+    return BuildFinding(build, tuple(evidence), tuple(problems), _warnings(header, build, said))
+
+
+def _warnings(header: VcfHeader, build: str | None, said: set[str]) -> tuple[str, ...]:
+    warnings = []
     if build and said and said != {build}:
         warnings.append(
             f"the header speaks of {' and '.join(sorted(said))}, but its contigs are {build}'s; "
             "the contigs are believed"
         )
-    possible = _builds_that_hold(records)
-    if build and build not in possible:
-        problems.append(_beyond_the_end(name, build, records))
-    elif build is None and not problems and len(possible) == 1:
-        build = possible.pop()
-        evidence.append(f"positions: beyond the chromosome's end on every build but {build}")
-    if _OLD_MITOCHONDRION in {
-        length for name, length in header.contigs.items() if canonical_name(name) == "MT"
-    }:
+    lengths = {length for name, length in header.contigs.items() if canonical_name(name) == "MT"}
+    if _OLD_MITOCHONDRION in lengths:
         warnings.append(
             "the mitochondrial sequence has 16571 bases: it is the one of UCSC's first hg19 "
             "(NC_001807), not the revised Cambridge sequence; its positions differ"
         )
-    return BuildFinding(build, tuple(evidence), tuple(problems), tuple(warnings))
+    return tuple(warnings)
 
 
 def _votes_of_lengths(contigs: Mapping[str, int | None]) -> Counter[str]:
@@ -223,9 +221,26 @@ class RefMatch:
 
 
 def match_ref(
-    name: str, records: Iterable[VcfRecord], reference: Reference, build: str | None
+    name: str,
+    records: Iterable[VcfRecord],
+    reference: Reference,
+    build: str | None,
+    is_annotated: bool,
 ) -> RefMatch:
-    """Hold every record's REF against the reference."""
+    """Hold every record's REF against the reference.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    records : iterable of VcfRecord
+    reference : Reference
+    build : str or None
+        The VCF's, for messages.
+    is_annotated : bool
+        Whether the VCF brings consequences of its own, so that it can be scored on sequences that
+        the reference lacks.
+    """
     agreed, wrong, absent = 0, [], {}
     for record in records:
         agrees = reference.agrees(record)
@@ -236,8 +251,13 @@ def match_ref(
         elif record.position > 0:
             absent[record.chrom] = True
     compared = agreed + len(wrong)
-    problem = None
-    if wrong and agreed < LEAST_REF_MATCH * compared:
+    problem: InputError | None = None
+    if absent and not compared and not is_annotated:
+        problem = ReferenceGenomeError(
+            f"{name}: none of its sequences ({', '.join(absent)[:80]}) is in the reference; "
+            "give the reference that the VCF was called on"
+        )
+    elif wrong and agreed < LEAST_REF_MATCH * compared:
         first = wrong[0]
         line = "" if first.line_number == UNKNOWN_LINE else f"line {first.line_number}, "
         on = f"; by its contigs the VCF is on {build}" if build else ""

@@ -15,6 +15,7 @@ from genomics.vcf_header import VcfHeader
 
 _MOST_SAMPLES = 10
 """Samples looked at; a cohort's first ones are enough to know the file."""
+_MOST_GENOTYPES = 8_000
 _LEAST_X_CALLS, _MALE_HET_SHARE, _FEMALE_HET_SHARE = 20, 0.1, 0.25
 _LEAST_Y_CALLS = 5
 _LEAST_TRIO_SITES, _LEAST_TRIO_SHARE, _TRIO_MARGIN = 30, 0.9, 0.1
@@ -75,9 +76,18 @@ class Called:
 
 
 def genotypes_of(header: VcfHeader, records: Iterable[VcfRecord]) -> list[Called]:
-    """Return the records with the genotypes of the first samples."""
+    """Return the records with the genotypes of the first samples.
+
+    Of many records only some are taken, but all on X and Y, which are few.
+    """
     shown = range(min(len(header.samples), _MOST_SAMPLES))
-    return [Called(each, tuple(each.genotype(i) for i in shown)) for each in records]
+    records = list(records)
+    step = 1 + len(records) * len(shown) // _MOST_GENOTYPES
+    return [
+        Called(each, tuple(each.genotype(i) for i in shown))
+        for place, each in enumerate(records)
+        if place % step == 0 or canonical_name(each.chrom) in {"X", "Y"}
+    ]
 
 
 def describe_samples(
@@ -209,7 +219,7 @@ def _inherited(child: Genotype, one: Genotype, other: Genotype) -> bool:
 
 
 def find_origin(
-    header: VcfHeader, records: Sequence[VcfRecord], relation: str | None
+    header: VcfHeader, called: Iterable[Called], relation: str | None
 ) -> tuple[str | None, tuple[str, ...]]:
     """Return "germline", "somatic" or None, and what speaks for it."""
     evidence = []
@@ -221,8 +231,10 @@ def find_origin(
         evidence.append(f"somatic INFO keys: {', '.join(keys)}")
     if relation == "tumour/normal pair":
         evidence.append("tumour and normal samples")
-    fractions = list(_fractions(header, records))
+    fractions = list(_fractions(called))
     low = None
+    if len(fractions) < _LEAST_FRACTIONS:
+        evidence.append(f"{len(fractions)} SNVs with allele depths are too few to tell it by")
     if len(fractions) >= _LEAST_FRACTIONS:
         low = sum(each < _LOW_FRACTION for each in fractions) / len(fractions) >= _LOW_SHARE
         evidence.append(
@@ -249,16 +261,16 @@ def _somatic_callers(header: VcfHeader) -> list[str]:
     ]
 
 
-def _fractions(header: VcfHeader, records: Iterable[VcfRecord]) -> Iterator[float]:
+def _fractions(called: Iterable[Called]) -> Iterator[float]:
     """Yield ALT's share of the reads where a sample carries it, from FORMAT/AD."""
-    for record in records:
-        keys = record.fields[8].split(":") if len(record.fields) > 8 else []
-        if keys[:1] != ["GT"] or "AD" not in keys or len(record.alts) != 1:
+    for each in called:
+        fields = each.record.fields
+        keys = fields[8].split(":") if len(fields) > 8 else []
+        if "AD" not in keys or not each.is_snv or len(each.record.alts) != 1:
             continue
         place = keys.index("AD")
-        for index in range(min(len(header.samples), _MOST_SAMPLES)):
-            genotype = record.genotype(index)
-            values = record.fields[9 + index].split(":")
+        for genotype, column in zip(each.genotypes, fields[9:], strict=False):
+            values = column.split(":")
             if genotype is None or not genotype.carries(1) or len(values) <= place:
                 continue
             depths = values[place].split(",")

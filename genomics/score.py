@@ -173,10 +173,10 @@ def score_vcf(
     index = choose_sample(vcf.header, sample, path)
     found = preflight(path, reference, lenient=lenient)
     found.refuse()
-    if looked is not None:
-        looked(found)
     loaded = MissenseModel.load(model)
     provider = open_provider(vcf, reference, genes)
+    if looked is not None:
+        looked(found)
     total = count_records(path)
     watch = _Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
     drafts = [

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from Bio import bgzf
 
 from genomics.errors import VcfOrderError
-from genomics.vcf import RecordOrder, VcfHeader, VcfRecord, read_vcf
+from genomics.vcf import Deviations, RecordOrder, VcfHeader, VcfRecord, read_vcf
 from genomics.vcf_body import RecordRuleError, RecordRules
 
 _FIRST_RECORDS = 6_000
@@ -46,6 +46,8 @@ class RecordSample:
         Whether the rest of the file was looked into; a gzip that is not bgzip does not allow it.
     disorder : VcfOrderError or None
         The first record that breaks the sorting, as far as was seen.
+    deviations : Deviations or None
+        What a lenient reading let pass among the first records.
     """
 
     header: VcfHeader
@@ -53,6 +55,7 @@ class RecordSample:
     complete: bool
     spread: bool
     disorder: VcfOrderError | None
+    deviations: Deviations | None
 
 
 def sample_records(path: Path, *, lenient: bool = False) -> RecordSample:
@@ -77,7 +80,7 @@ def sample_records(path: Path, *, lenient: bool = False) -> RecordSample:
     except VcfOrderError as error:
         disorder = error
     if complete or disorder is not None:
-        return RecordSample(vcf.header, tuple(first), complete, False, disorder)
+        return RecordSample(vcf.header, tuple(first), complete, False, disorder, vcf.deviations)
     later = _after(first, _spread_records(path, vcf.header))
     order = RecordOrder(vcf.header.version)
     for record in (first[-1], *later):
@@ -85,7 +88,7 @@ def sample_records(path: Path, *, lenient: bool = False) -> RecordSample:
         if broken:
             disorder = VcfOrderError(path, None, f"{broken}; sort it (bcftools sort)")
             break
-    return RecordSample(vcf.header, (*first, *later), False, bool(later), disorder)
+    return RecordSample(vcf.header, (*first, *later), False, bool(later), disorder, vcf.deviations)
 
 
 def _after(first: list[VcfRecord], records: Iterator[VcfRecord]) -> list[VcfRecord]:

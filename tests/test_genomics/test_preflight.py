@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -269,13 +270,15 @@ def test_a_big_file_is_looked_into_and_not_read_whole(
     plain = write_vcf(tmp_path / "plain.vcf", rows, "P")
     path = tmp_path / "big.vcf"
     path.write_bytes(pack(plain.read_bytes()))
+    began = time.process_time()
     found = preflight(path)
+    # Two seconds by the clock of an idle machine; a loaded one takes longer for the same work.
+    assert time.process_time() - began < 2
     assert not found.complete
     assert 100 < found.records_looked_at < 15_000
     assert found.is_sorted
     assert (found.people[0].sex == "XX") == reaches_the_end
     assert any("only the first records" in each for each in found.warnings) != reaches_the_end
-    assert found.seconds < 2
 
 
 def test_check_prints_the_findings_and_refuses_in_one_line(
@@ -304,3 +307,16 @@ def test_the_real_trio_and_the_tumour_pair_are_recognised(shared_data: Path) -> 
     pair = preflight(real / "hcc1395_vep.vcf.gz")
     assert (pair.build, pair.naming, pair.origin) == ("GRCh38", "chr1", "somatic")
     assert "tumour HCC1395_TUMOR_DNA, normal HCC1395_NORMAL_DNA" in pair.relation_evidence
+
+
+def test_what_a_lenient_look_let_pass_is_said(tmp_path: Path) -> None:
+    rows = ["1 9 . A C . . DP=-1", "1 10 . A C . . DP=-2"]
+    found = preflight(write_vcf(tmp_path / "a.vcf", rows), lenient=True)
+    assert (
+        "let pass: 2 lines that break a rule of form; first, line 3: INFO DP" in found.warnings[0]
+    )
+
+
+def test_the_old_mitochondrion_of_hg19_is_pointed_out(tmp_path: Path) -> None:
+    header = ("##contig=<ID=chrM,length=16571>",)
+    assert "NC_001807" in preflight(write_vcf(tmp_path / "a.vcf", [], header=header)).warnings[0]

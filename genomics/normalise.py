@@ -21,8 +21,8 @@ def normalised(variant: Variant, reference: Reference | None) -> Variant | None:
     Returns
     -------
     Variant or None
-        None for an allele that is not written out as bases, for one that equals REF, and for one
-        before the first base or beyond the last.
+        None for an allele that is not written out as bases, for one that equals REF, and for an
+        insertion or deletion whose REF is not what the reference has there.
     """
     if not variant.is_sequence or variant.ref == variant.alt:
         return None
@@ -36,7 +36,11 @@ def normalised(variant: Variant, reference: Reference | None) -> Variant | None:
         return trimmed
     if not 1 <= variant.position <= reference.lengths[name] - len(variant.ref) + 1:
         return None
-    return trimmed.left_aligned(_windowed(reference, variant.chrom))
+    bases = _windowed(reference, variant.chrom)
+    found = bases(variant.position, variant.position + len(variant.ref) - 1)
+    if any(a != b and "N" not in {a, b} for a, b in zip(variant.ref, found, strict=True)):
+        return None
+    return trimmed.left_aligned(bases)
 
 
 def _windowed(reference: Reference, chrom: str) -> Bases:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pyfaidx
 
 from genomics.contigs import build_from_accession, build_from_lengths, canonical_name
-from genomics.errors import BuildMismatchError, ReferenceGenomeError, RefMismatchError
+from genomics.errors import BuildMismatchError, ReferenceGenomeError
 from genomics.fasta_index import index_path
 from genomics.vcf import VcfRecord
 from genomics.vcf_header import VcfHeader
@@ -125,21 +125,11 @@ class Reference:
                     f"{self.lengths[name]}; give the reference that the VCF was called on"
                 )
 
-    def check_record(self, record: VcfRecord) -> None:
-        """Check a record's REF against the sequence; N on either side matches anything.
-
-        Raises
-        ------
-        RefMismatchError
-        """
-        if self.agrees(record) is False:
-            raise RefMismatchError(
-                f"line {record.line_number}, {self.contradiction(record)}; "
-                "give the reference that the VCF was called on"
-            )
-
     def agrees(self, record: VcfRecord) -> bool | None:
-        """Whether a record's REF is what the sequence has; None where that cannot be told."""
+        """Whether a record's REF is what the sequence has; None where that cannot be told.
+
+        N on either side matches anything.
+        """
         if self.name_of(record.chrom) is None or record.position < 1:
             return None
         ref, found = record.ref.upper(), self._bases_of(record)

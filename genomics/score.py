@@ -19,11 +19,12 @@ import torch
 from genomics.catalogue import ModelFolder, open_model
 from genomics.consequence import Consequence
 from genomics.encode import encode_missense
-from genomics.errors import CancelledError, ModelError, ReferenceGenomeError
+from genomics.errors import CancelledError, ModelError, ReferenceGenomeError, RefMismatchError
 from genomics.lstm import Ensemble, FlankLstmConfig
 from genomics.normalise import normalised
 from genomics.preflight import Preflight, preflight
-from genomics.provider import ConsequenceProvider, open_provider
+from genomics.preflight_build import LEAST_REF_MATCH
+from genomics.provider import REF_CONTRADICTS, ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
 from genomics.variant import Genotype
@@ -185,6 +186,7 @@ def score_vcf(
         for allele in alleles(record, provider.build)
     ]
     _expect_common_sequences(drafts, provider, path)
+    _expect_matching_ref(drafts, path)
     read = time.perf_counter()
     scored = _fill_scores(drafts, loaded, watch)
     run = _run_record(path, loaded, provider)
@@ -279,6 +281,19 @@ def _expect_common_sequences(
         named = ", ".join(dict.fromkeys(each.variant.chrom for each in foreign[:1000]))
         raise ReferenceGenomeError(
             f"{path}: none of its sequences ({named[:80]}) is in the reference; "
+            "give the reference that the VCF was called on"
+        )
+
+
+def _expect_matching_ref(drafts: Sequence[ScoredVariant], path: Path) -> None:
+    """Refuse what the preflight's sample did not show: too many records contradict the reference.
+
+    Of the few in a large file that do, each has that reason.
+    """
+    wrong = [each for each in drafts if each.reason and each.reason.startswith(REF_CONTRADICTS)]
+    if len(wrong) > (1 - LEAST_REF_MATCH) * len(drafts):
+        raise RefMismatchError(
+            f"{path}: {len(wrong)} of {len(drafts)} alleles: {wrong[0].reason}; "
             "give the reference that the VCF was called on"
         )
 

@@ -14,7 +14,7 @@ from genomics_toys import MINUS, PLUS, ToyFiles, write_toy_genome, write_vcf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genomics.errors import GenomicsError, ReportFormatError
+from genomics.errors import GenomicsError, RefMismatchError, ReportFormatError
 from genomics.ledger import expect_closed
 from genomics.normalise import normalised
 from genomics.output import write_report
@@ -230,6 +230,31 @@ def test_a_ledger_that_does_not_close_is_a_fault_and_not_a_result() -> None:
         expect_closed(closed | {"records": 5})
     with pytest.raises(GenomicsError, match=r"3 alleles were read, 4 are accounted for"):
         expect_closed(closed | {"alleles": 3})
+
+
+def _many_rows(wrong: int) -> list[str]:
+    """Two single-base changes at every place of toy_plus, the first ``wrong`` with another REF."""
+    rows = []
+    for place, base in enumerate(PLUS):
+        others = [each for each in "ACGT" if each != base]
+        ref, alts = (base, others[:2]) if place >= wrong else (others[0], others[1:])
+        rows += [f"toy_plus {place + 1} . {ref} {alt} . . . GT 0/1" for alt in alts]
+    return rows
+
+
+def test_a_record_that_contradicts_the_reference_has_that_reason_and_many_are_refused(
+    tmp_path: Path, toy: ToyFiles
+) -> None:
+    one = _many_rows(wrong=1)[1:]
+    report = _score(write_vcf(tmp_path / "a.vcf", one, "P"), toy)
+    assert report.scored[0].reason is not None
+    assert report.scored[0].reason.startswith(
+        "REF contradicts the reference: toy_plus:1: REF is A, the reference toy.fa has T"
+    )
+    assert report.ledger["not_scored"]["REF contradicts the reference"] == 1
+    expect_closed(report.ledger)
+    with pytest.raises(RefMismatchError, match=r"at 190 of 194 places"):
+        _score(write_vcf(tmp_path / "b.vcf", _many_rows(wrong=2), "P"), toy)
 
 
 def test_the_users_own_writing_stands_beside_the_normalised_one(tmp_path: Path) -> None:

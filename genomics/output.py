@@ -17,6 +17,7 @@ from Bio import bgzf
 from genomics.errors import OutputError
 from genomics.report import ScoredVariant, VariantReport
 from genomics.vcf import read_vcf
+from genomics.vcf_lines import line_end
 
 SUFFIXES = (".tsv", ".json", ".vcf", ".vcf.gz")
 _PROBE_BYTES = 2**20
@@ -88,17 +89,18 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     if path.name.endswith(".json"):
         _atomic(path, lambda stream: stream.write(report.to_json().encode("utf-8")))
         return
-    lines = _scored_lines(report, vcf)
+    end = line_end(vcf)
+    lines = (line.encode("utf-8") + end for line in _scored_lines(report, vcf))
     if path.name.endswith(".vcf"):
-        _atomic(path, lambda stream: stream.writelines(line.encode() + b"\n" for line in lines))
+        _atomic(path, lambda stream: stream.writelines(lines))
         return
     _atomic(path, lambda stream: _bgzip(lines, stream))
 
 
-def _bgzip(lines: Iterator[str], stream: BinaryIO) -> None:
+def _bgzip(lines: Iterator[bytes], stream: BinaryIO) -> None:
     writer = bgzf.BgzfWriter(fileobj=stream)
     for line in lines:
-        writer.write(line.encode() + b"\n")
+        writer.write(line)
     writer.flush()
     # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
     stream.write(bgzf._bgzf_eof)

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from genomics.errors import VcfError
 
@@ -36,9 +37,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise VcfError(path, None, "is a folder; give one VCF file")
     number = 0
     try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == _GZIP_MAGIC
-        with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
+        with _open(path) as stream:
             for number, line in enumerate(stream, start=1):
                 if line.endswith(b"\n"):
                     yield number, line[:-1].removesuffix(b"\r").decode("utf-8")
@@ -54,6 +53,18 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
     except OSError as error:
         raise VcfError(path, None, f"cannot be read: {error.strerror or error}") from error
+
+
+def line_end(path: Path) -> bytes:
+    """Return how a file ends its lines, told by its first: as Windows does, or as others do."""
+    with _open(path) as stream:
+        return b"\r\n" if stream.readline().endswith(b"\r\n") else b"\n"
+
+
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == _GZIP_MAGIC
+    return cast(BinaryIO, gzip.open(path, "rb")) if zipped else path.open("rb")
 
 
 def count_records(path: str | Path) -> int | None:

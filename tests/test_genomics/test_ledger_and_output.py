@@ -142,6 +142,16 @@ def test_awkward_info_is_kept_byte_for_byte(
     assert second.read_bytes() == first.read_bytes()
 
 
+def test_the_line_ends_of_windows_are_kept(
+    tmp_path: Path, awkward: tuple[Path, VariantReport], toy: ToyFiles
+) -> None:
+    vcf, unix, out = tmp_path / "w.vcf", tmp_path / "unix.vcf", tmp_path / "out.vcf"
+    vcf.write_bytes(awkward[0].read_bytes().replace(b"\n", b"\r\n"))
+    write_report(_score(vcf, toy), vcf, out)
+    write_report(awkward[1], awkward[0], unix)
+    assert out.read_bytes() == unix.read_bytes().replace(b"\n", b"\r\n")
+
+
 def test_our_keys_are_described_and_have_the_number_of_values_that_they_say(
     tmp_path: Path, awkward: tuple[Path, VariantReport]
 ) -> None:

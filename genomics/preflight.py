@@ -14,7 +14,7 @@ from typing import Any
 
 from genomics.annotation import find_annotation
 from genomics.errors import BuildMismatchError, InputError
-from genomics.preflight_build import find_build, find_naming, match_ref
+from genomics.preflight_build import RefMatch, find_build, find_naming, match_ref
 from genomics.preflight_samples import (
     SampleFinding,
     describe_samples,
@@ -25,6 +25,11 @@ from genomics.preflight_samples import (
 from genomics.reference import Reference
 from genomics.vcf import UNSPECIFIED
 from genomics.vcf_sampling import RecordSample, sample_records
+
+_SOMATIC_SCORES = (
+    "scores and classes come from inherited variants: of a somatic one they say what it does to "
+    "the protein, not what it does in the tumour"
+)
 
 
 @dataclass(frozen=True)
@@ -184,26 +189,24 @@ def preflight(
     name = str(path)
     build = find_build(name, sample.header, sample.records)
     naming = find_naming(name, sample.header, sample.records, opened)
-    problems = [*build.problems, *naming.problems]
-    warnings = [*build.warnings]
-    match = None
-    if opened is not None:
-        problems += _header_problem(opened, sample, path)
-        annotated = find_annotation(sample.header) is not None
-        match = match_ref(name, sample.records, opened, build.build, annotated)
-        problems += [match.problem] if match.problem else []
-        warnings += _reference_warnings(match.absent, opened)
-    problems += [sample.disorder] if sample.disorder else []
+    match = None if opened is None else _match(path, sample, opened, build.build)
+    problems = (
+        *build.problems,
+        *naming.problems,
+        *(_header_problem(opened, sample, path) if opened else ()),
+        *((match.problem,) if match and match.problem else ()),
+        *((sample.disorder,) if sample.disorder else ()),
+    )
     called = genotypes_of(sample.header, sample.records)
     relation, relation_evidence = find_relation(sample.header, called)
     people = describe_samples(sample.header, called, build.build)
     origin, origin_evidence = find_origin(sample.header, called, relation)
-    warnings += _sample_warnings(sample, people)
-    if origin == "somatic":
-        warnings.append(
-            "scores and classes come from inherited variants: of a somatic one they say what it "
-            "does to the protein, not what it does in the tumour"
-        )
+    warnings = (
+        *build.warnings,
+        *(_reference_warnings(match.absent, opened) if match and opened else ()),
+        *_sample_warnings(sample, people),
+        *((_SOMATIC_SCORES,) if origin == "somatic" else ()),
+    )
     return Preflight(
         input=path.name,
         version=sample.header.version,
@@ -224,10 +227,15 @@ def preflight(
         relation_evidence=relation_evidence,
         origin=origin,
         origin_evidence=origin_evidence,
-        warnings=tuple(warnings),
-        problems=tuple(problems),
+        warnings=warnings,
+        problems=problems,
         seconds=round(time.perf_counter() - began, 3),
     )
+
+
+def _match(path: Path, sample: RecordSample, reference: Reference, build: str | None) -> RefMatch:
+    annotated = find_annotation(sample.header) is not None
+    return match_ref(str(path), sample.records, reference, build, annotated)
 
 
 def _header_problem(reference: Reference, sample: RecordSample, path: Path) -> list[InputError]:

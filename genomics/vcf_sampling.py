@@ -23,7 +23,7 @@ from genomics.vcf_body import RecordRuleError, RecordRules
 
 _FIRST_RECORDS = 6_000
 _FIRST_SECONDS, _SPREAD_SECONDS = 0.7, 0.4
-_PLACES, _RECORDS_PER_PLACE = 200, 20
+_PLACES, _LEAST_PLACES, _RECORDS_PER_PLACE = 200, 12, 20
 _BGZIP_MAGIC = b"\x1f\x8b\x08\x04"
 _BGZIP_FIELD = b"BC\x02\x00"
 _BLOCK_BYTES = 1 << 16
@@ -110,26 +110,43 @@ def _spread_records(path: Path, header: VcfHeader) -> Iterator[VcfRecord]:
     The whole reading says which they are, and with their line.
     """
     rules = RecordRules(header)
-    until = time.monotonic() + _SPREAD_SECONDS
     size = path.stat().st_size
-    reached = 0
+    found: list[tuple[int, int, list[str]]] = []
     with path.open("rb") as stream:
         lines_at = _opener(stream)
         if lines_at is None:
             return
-        for place in range(1, _PLACES):
-            if time.monotonic() > until:
-                return
-            # Places that lie close together would give the same lines twice.
-            start = max(size * place // _PLACES, reached)
-            for end, line in islice(lines_at(start), _RECORDS_PER_PLACE):
-                reached = end
-                fields = tuple(line.rstrip("\r\n").split("\t"))
-                try:
-                    rules.check(fields)
-                except RecordRuleError:
-                    continue
-                yield VcfRecord(UNKNOWN_LINE, fields)
+        until = time.monotonic() + _SPREAD_SECONDS
+        for place in _coarse_to_fine():
+            if len(found) >= _LEAST_PLACES and time.monotonic() > until:
+                break
+            start = size * place // _PLACES
+            given = list(islice(lines_at(start), _RECORDS_PER_PLACE))
+            if given:
+                found.append((start, given[-1][0], [line for _, line in given]))
+    reached = 0
+    for start, end, lines in sorted(found):
+        # Places that lie close together give the same lines twice.
+        if start < reached:
+            continue
+        reached = end
+        for line in lines:
+            fields = tuple(line.rstrip("\r\n").split("\t"))
+            try:
+                rules.check(fields)
+            except RecordRuleError:
+                continue
+            yield VcfRecord(UNKNOWN_LINE, fields)
+
+
+def _coarse_to_fine() -> Iterator[int]:
+    """Yield the places so that the whole file is covered early, should the time run out."""
+    seen = set()
+    for step in (16, 8, 4, 2, 1):
+        for place in range(step, _PLACES, step):
+            if place not in seen:
+                seen.add(place)
+                yield place
 
 
 def _opener(stream: BinaryIO) -> Callable[[int], Iterator[tuple[int, str]]] | None:

@@ -23,6 +23,8 @@ _INTERRUPTED = 130
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """A mistyped command line; typer does not export click's name for it."""
 
+_LENIENT = "Read on where a line breaks a rule of form only; what was let pass is reported."
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -34,33 +36,40 @@ app = typer.Typer(
 @app.command()
 def score(
     vcf: Path = typer.Argument(help="VCF, plain, gzip or bgzip."),
-    out: Path = typer.Option(..., "-o", "--out", help="OUT.tsv, OUT.vcf or OUT.vcf.gz."),
+    out: Path = typer.Option(..., "-o", "--out", help="OUT.tsv, OUT.json, OUT.vcf or OUT.vcf.gz."),
     reference: Path | None = typer.Option(None, help="FASTA; not needed for an annotated VCF."),
     genes: Path | None = typer.Option(None, help="GFF3; goes with --reference."),
     sample: str | None = typer.Option(None, help="The patient's column, where there are several."),
     model: str = typer.Option("missense-lstm", help="A built-in model, or a trained one's folder."),
+    lenient: bool = typer.Option(False, help=_LENIENT),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Score the variants of one sample: a score, a class by rule, or a reason for each."""
+    from genomics.ledger import expect_closed, ledger_lines
     from genomics.output import check_output, write_report
     from genomics.score import score_vcf
 
     check_output(out, vcf)
     report = score_vcf(
-        vcf, sample=sample, reference=reference, genes=genes, model=model, progress=_counted
+        vcf,
+        sample=sample,
+        reference=reference,
+        genes=genes,
+        model=model,
+        lenient=lenient,
+        looked=lambda found: _say("\n".join(found.lines())),
+        progress=_counted,
     )
-    write_report(report, vcf, out)
     ledger = report.ledger
+    expect_closed(ledger)
+    write_report(report, vcf, out)
     if as_json:
         summary = {"sample": report.sample_id, "ledger": ledger, "out": str(out)}
         print(json.dumps(summary | {"run": dict(report.run)}, indent=1))
         return
-    print(
-        f"{ledger['alleles']} alleles of {ledger['records']} records = {ledger['scored']} scored "
-        f"+ {ledger['by_rule']} by rule + {sum(ledger['not_scored'].values())} not scored"
-    )
-    for reason, count in ledger["not_scored"].items():
-        print(f"  {count:7}  {reason}")
+    print("\n".join(ledger_lines(ledger)))
+    if "deviations" in report.run:
+        print(f"let pass: {report.run['deviations']['total']} lines that break a rule of form")
     print(f"wrote {out}")
 
 
@@ -68,6 +77,24 @@ def _counted(done: int, total: int | None) -> None:
     if sys.stderr.isatty():
         of = "" if total is None else f" of {total}"
         print(f"\r{done}{of} records", end="\n" if done == total else "", file=sys.stderr)
+
+
+@app.command()
+def check(
+    vcf: Path = typer.Argument(help="VCF, plain, gzip or bgzip."),
+    reference: Path | None = typer.Option(None, help="FASTA that the VCF should be on."),
+    lenient: bool = typer.Option(False, help=_LENIENT),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Say what a VCF is: build, names, REF, order, phase, sex, origin; and why it is refused."""
+    from genomics.preflight import preflight
+
+    found = preflight(vcf, reference, lenient=lenient)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print("\n".join(found.lines()))
+    found.refuse()
 
 
 @app.command()

@@ -5,6 +5,8 @@
     GenomicsError
     ├── InputError                the user can mend it: exit code 2
     │   ├── VcfError              the VCF breaks a rule of its specification, on a given line
+    │   │   └── VcfOrderError         its records are not sorted
+    │   ├── MixtureError          one file mixes genome builds or ways of naming chromosomes
     │   ├── SampleError           the sample asked for is not in the VCF, or must be chosen
     │   ├── ReferenceGenomeError  the FASTA cannot be read, or lacks a sequence
     │   │   ├── BuildMismatchError    VCF and reference are on different builds
@@ -46,6 +48,14 @@ class VcfError(InputError):
         super().__init__(f"{where}: {rule}")
         self.line_number = line_number
         self.rule = rule
+
+
+class VcfOrderError(VcfError):
+    """The records of a VCF do not stand by sequence, or not by position within one."""
+
+
+class MixtureError(InputError):
+    """One VCF mixes what cannot be one genome: builds, or ways of naming chromosomes."""
 
 
 class SampleError(InputError):

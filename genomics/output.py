@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from Bio import bgzf
@@ -17,8 +17,9 @@ from Bio import bgzf
 from genomics.errors import OutputError
 from genomics.report import ScoredVariant, VariantReport
 from genomics.vcf import read_vcf
+from genomics.vcf_lines import line_end
 
-SUFFIXES = (".tsv", ".vcf", ".vcf.gz")
+SUFFIXES = (".tsv", ".json", ".vcf", ".vcf.gz")
 _PROBE_BYTES = 2**20
 _INFO_LINES = (
     '##INFO=<ID=PRECIMED_SCORE,Number=A,Type=Float,Description="Calibrated probability that the '
@@ -27,9 +28,13 @@ _INFO_LINES = (
     '##INFO=<ID=PRECIMED_CLASS,Number=A,Type=String,Description="Class by rule, percent-encoded">',
     '##INFO=<ID=PRECIMED_CSQ,Number=A,Type=String,Description="gene|consequence|HGVS.c|HGVS.p, '
     'percent-encoded">',
-    '##INFO=<ID=PRECIMED_REASON,Number=A,Type=String,Description="Why there is neither a score '
-    'nor a class, percent-encoded">',
+    # A record without ALT has a reason too, so that their number is not that of the ALT alleles.
+    '##INFO=<ID=PRECIMED_REASON,Number=.,Type=String,Description="Why there is neither a score '
+    'nor a class, one per ALT, percent-encoded">',
+    '##INFO=<ID=PRECIMED_NORM,Number=A,Type=String,Description="chrom-pos-ref-alt of the '
+    'normalised allele where it differs from the record, percent-encoded">',
 )
+_OWN_LINES = ("##INFO=<ID=PRECIMED_", "##PRECIMED_")
 
 
 def check_output(path: Path, vcf: Path) -> None:
@@ -71,7 +76,7 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     vcf : Path
         The file that was scored; its lines are kept where VCF is written.
     path : Path
-        ``.tsv``, ``.vcf`` or ``.vcf.gz`` (bgzip).
+        ``.tsv``, ``.json``, ``.vcf`` or ``.vcf.gz`` (bgzip).
 
     Raises
     ------
@@ -81,17 +86,21 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     if path.name.endswith(".tsv"):
         _atomic(path, lambda stream: stream.write(report.to_tsv().encode("utf-8")))
         return
-    lines = _scored_lines(report, vcf)
+    if path.name.endswith(".json"):
+        _atomic(path, lambda stream: stream.write(report.to_json().encode("utf-8")))
+        return
+    end = line_end(vcf)
+    lines = (line.encode("utf-8") + end for line in _scored_lines(report, vcf))
     if path.name.endswith(".vcf"):
-        _atomic(path, lambda stream: stream.writelines(line.encode() + b"\n" for line in lines))
+        _atomic(path, lambda stream: stream.writelines(lines))
         return
     _atomic(path, lambda stream: _bgzip(lines, stream))
 
 
-def _bgzip(lines: Iterator[str], stream: BinaryIO) -> None:
+def _bgzip(lines: Iterator[bytes], stream: BinaryIO) -> None:
     writer = bgzf.BgzfWriter(fileobj=stream)
     for line in lines:
-        writer.write(line.encode() + b"\n")
+        writer.write(line)
     writer.flush()
     # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
     stream.write(bgzf._bgzf_eof)
@@ -120,10 +129,12 @@ def _umask() -> int:
 
 def _scored_lines(report: VariantReport, vcf: Path) -> Iterator[str]:
     """Yield the VCF's own lines with the report's INFO added."""
-    opened = read_vcf(vcf)
-    kept = [line for line in opened.header.lines if not line.startswith("##INFO=<ID=PRECIMED_")]
+    # What breaks a rule of form was refused, or let pass, when the file was scored.
+    opened = read_vcf(vcf, lenient=True)
+    kept = [line for line in opened.header.lines if not line.startswith(_OWN_LINES)]
     yield from kept[:-1]
     yield from _INFO_LINES
+    yield _ledger_line(report.ledger)
     yield kept[-1]
     by_line: dict[int, list[ScoredVariant]] = {}
     for each in report.scored:
@@ -133,6 +144,17 @@ def _scored_lines(report: VariantReport, vcf: Path) -> Iterator[str]:
         fields = list(record.fields)
         fields[7] = _with_scores(fields[7], by_line[record.line_number])
         yield "\t".join(fields)
+
+
+def _ledger_line(ledger: Mapping[str, Any]) -> str:
+    """Return the account as one header line, so that the file tells what became of its records."""
+    fields = {"records": ledger["records"], "alleles": ledger["alleles"]}
+    fields |= {key: ledger[key] for key in ("scored", "by_rule")}
+    listed = ",".join(f"{key}={value}" for key, value in fields.items())
+    reasons = ",".join(
+        f'"{_encoded(reason)}"={count}' for reason, count in ledger["not_scored"].items()
+    )
+    return f"##PRECIMED_ledger={listed},not_scored={{{reasons}}}"
 
 
 def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
@@ -146,6 +168,7 @@ def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
         ],
         "PRECIMED_CSQ": [_consequence(a) for a in alleles],
         "PRECIMED_REASON": [_encoded(a.reason) if a.reason else None for a in alleles],
+        "PRECIMED_NORM": [_normalised(a) for a in alleles],
     }
     added = [
         f"{key}={','.join(value or '.' for value in each)}"
@@ -153,6 +176,12 @@ def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
         if any(each)
     ]
     return ";".join(kept + added) or "."
+
+
+def _normalised(each: ScoredVariant) -> str | None:
+    if each.normalised is None or each.normalised == each.variant:
+        return None
+    return _encoded(each.normalised.key)
 
 
 def _consequence(each: ScoredVariant) -> str | None:

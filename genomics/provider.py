@@ -13,6 +13,7 @@ from genomics.genes import Genes
 from genomics.reference import Reference
 from genomics.vcf import Allele, VcfFile, VcfRecord
 
+REF_CONTRADICTS = "REF contradicts the reference"
 NOT_IN_REFERENCE = "the sequence is not in the reference"
 
 
@@ -46,15 +47,9 @@ class ConsequenceProvider:
         return ", then ".join(parts)
 
     def place(self, record: VcfRecord, allele: Allele) -> tuple[Consequence | None, str | None]:
-        """Return the consequence of an allele, and why it cannot be scored where it cannot.
-
-        Raises
-        ------
-        RefMismatchError
-            The record's REF contradicts the reference.
-        """
-        if self.reference is not None:
-            self.reference.check_record(record)
+        """Return the consequence of an allele, and why it cannot be scored where it cannot."""
+        if self.reference is not None and self.reference.agrees(record) is False:
+            return None, f"{REF_CONTRADICTS}: {self.reference.contradiction(record)}"
         annotated = None
         if self.annotation is not None and allele.index:
             annotated = self.annotation.consequence(record, allele)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pyfaidx
 
 from genomics.contigs import build_from_accession, build_from_lengths, canonical_name
-from genomics.errors import BuildMismatchError, ReferenceGenomeError, RefMismatchError
+from genomics.errors import BuildMismatchError, ReferenceGenomeError
 from genomics.fasta_index import index_path
 from genomics.vcf import VcfRecord
 from genomics.vcf_header import VcfHeader
@@ -125,29 +125,31 @@ class Reference:
                     f"{self.lengths[name]}; give the reference that the VCF was called on"
                 )
 
-    def check_record(self, record: VcfRecord) -> None:
-        """Check a record's REF against the sequence; N on either side matches anything.
+    def agrees(self, record: VcfRecord) -> bool | None:
+        """Whether a record's REF is what the sequence has; None where that cannot be told.
 
-        Raises
-        ------
-        RefMismatchError
+        N on either side matches anything.
         """
-        name = self.name_of(record.chrom)
-        ref = record.ref.upper()
-        if name is None or record.position < 1:
-            return
-        last = min(record.position + len(ref) - 1, self.lengths[name])
-        found = self.bases(record.chrom, record.position, last) if last >= record.position else ""
-        agrees = len(found) == len(ref) and all(
+        if self.name_of(record.chrom) is None or record.position < 1:
+            return None
+        ref, found = record.ref.upper(), self._bases_of(record)
+        return len(found) == len(ref) and all(
             written == base or written == "N" or base not in "ACGT"
             for written, base in zip(ref, found, strict=True)
         )
-        if not agrees:
-            raise RefMismatchError(
-                f"line {record.line_number}, {record.chrom}:{record.position}: REF is {ref[:40]}, "
-                f"the reference {self.path.name} has {found[:40] or 'no such position'}; "
-                "give the reference that the VCF was called on"
-            )
+
+    def contradiction(self, record: VcfRecord) -> str:
+        """Return a record's REF and the sequence's bases in words."""
+        found = self._bases_of(record)
+        return (
+            f"{record.chrom}:{record.position}: REF is {record.ref[:40].upper()}, the reference "
+            f"{self.path.name} has {found[:40] or 'no such position'}"
+        )
+
+    def _bases_of(self, record: VcfRecord) -> str:
+        length = self.lengths[str(self.name_of(record.chrom))]
+        last = min(record.position + len(record.ref) - 1, length)
+        return self.bases(record.chrom, record.position, last) if last >= record.position else ""
 
     def _listed(self) -> str:
         names = list(self.lengths)

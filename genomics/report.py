@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from genomics.consequence import Consequence
 from genomics.errors import ReportFormatError
+from genomics.ledger import account
 from genomics.variant import Genotype, Variant
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ class ScoredVariant:
     record : RecordPlace or None
     doubt : float or None
         Standard deviation of the ensemble's probabilities; None without a score.
+    normalised : Variant or None
+        ``variant`` trimmed and, where a reference was at hand, left-aligned; None for an allele
+        that is not written out as bases. ``record`` keeps the user's own writing.
     """
 
     variant: Variant
@@ -93,6 +96,7 @@ class ScoredVariant:
     classification: Classification | None = None
     record: RecordPlace | None = None
     doubt: float | None = None
+    normalised: Variant | None = None
 
     @property
     def zygosity(self) -> str | None:
@@ -154,6 +158,8 @@ class ScoredVariant:
             given["classification"] = Classification(**given["classification"])
         if given["record"] is not None:
             given["record"] = RecordPlace(**given["record"])
+        if given.get("normalised") is not None:
+            given["normalised"] = Variant(**given["normalised"])
         return cls(**given)
 
 
@@ -178,25 +184,8 @@ class VariantReport:
 
     @property
     def ledger(self) -> dict[str, Any]:
-        """The closed account: alleles = scored + by_rule + the sum of not_scored.
-
-        Returns
-        -------
-        dict
-            ``records``, ``alleles``, ``scored``, ``by_rule`` (counts) and ``not_scored`` (count
-            by reason, most frequent first).
-        """
-        reasons = Counter(
-            each.reason.partition(":")[0] for each in self.scored if each.reason is not None
-        )
-        lines = {each.record.line_number for each in self.scored if each.record is not None}
-        return {
-            "records": len(lines) if lines else len(self.scored),
-            "alleles": len(self.scored),
-            "scored": sum(each.score is not None for each in self.scored),
-            "by_rule": sum(each.classification is not None for each in self.scored),
-            "not_scored": dict(reasons.most_common()),
-        }
+        """The closed account of what was read; see :func:`genomics.ledger.account`."""
+        return account(self.scored, self.run.get("records_read"))
 
     def ranked(self) -> list[ScoredVariant]:
         """Return the variants, the most noteworthy first; see :attr:`ScoredVariant.rank`."""
@@ -272,6 +261,7 @@ COLUMNS: Sequence[str] = (
     "record",
     "allele_index",
     "line",
+    "normalised",
     "build",
 )
 
@@ -290,6 +280,7 @@ def _row(each: ScoredVariant) -> dict[str, Any]:
         "doubt": each.doubt,
         "reason": each.reason,
         "model": each.model,
+        "normalised": each.normalised.key if each.normalised else None,
     }
     if consequence is not None:
         row |= {

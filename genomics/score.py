@@ -8,7 +8,7 @@ import pickle
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,24 @@ import torch
 from genomics.catalogue import ModelFolder, open_model
 from genomics.consequence import Consequence
 from genomics.encode import encode_missense
-from genomics.errors import CancelledError, ModelError, ReferenceGenomeError
+from genomics.errors import CancelledError, ModelError, ReferenceGenomeError, RefMismatchError
 from genomics.lstm import Ensemble, FlankLstmConfig
-from genomics.provider import ConsequenceProvider, open_provider
+from genomics.normalise import normalised
+from genomics.preflight import Preflight, preflight
+from genomics.preflight_build import LEAST_REF_MATCH
+from genomics.provider import REF_CONTRADICTS, ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
 from genomics.variant import Genotype
-from genomics.vcf import Allele, VcfFile, VcfRecord, alleles, choose_sample, read_vcf
+from genomics.vcf import (
+    UNSPECIFIED,
+    Allele,
+    VcfFile,
+    VcfRecord,
+    alleles,
+    choose_sample,
+    read_vcf,
+)
 from genomics.vcf_lines import count_records
 
 Progress = Callable[[int, int | None], None]
@@ -115,6 +126,8 @@ def score_vcf(
     reference: str | Path | None = None,
     genes: str | Path | None = None,
     model: str | Path = "missense-lstm",
+    lenient: bool = False,
+    looked: Callable[[Preflight], None] | None = None,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> VariantReport:
@@ -131,6 +144,10 @@ def score_vcf(
         annotated the file; where both are at hand, FASTA and GFF3 speak first.
     model : str or path
         A built-in model's name or a trained model's folder.
+    lenient : bool
+        Read on where a line breaks a rule of form only; the run record says what was let pass.
+    looked : callable, optional
+        Is given what the preflight found, before the scoring begins.
     progress : callable, optional
         ``progress(done, total)`` in records; total is None where the file is too large to count.
     cancelled : callable, optional
@@ -153,10 +170,14 @@ def score_vcf(
     """
     began = time.perf_counter()
     path = Path(vcf_path)
-    vcf = read_vcf(path)
+    vcf = read_vcf(path, lenient=lenient)
     index = choose_sample(vcf.header, sample, path)
+    found = preflight(path, reference, lenient=lenient)
+    found.refuse()
     loaded = MissenseModel.load(model)
     provider = open_provider(vcf, reference, genes)
+    if looked is not None:
+        looked(found)
     total = count_records(path)
     watch = _Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
     drafts = [
@@ -165,9 +186,14 @@ def score_vcf(
         for allele in alleles(record, provider.build)
     ]
     _expect_common_sequences(drafts, provider, path)
+    _expect_matching_ref(drafts, path)
     read = time.perf_counter()
     scored = _fill_scores(drafts, loaded, watch)
     run = _run_record(path, loaded, provider)
+    run["preflight"] = found.to_dict()
+    run["records_read"] = watch.records_read
+    if vcf.deviations is not None:
+        run["deviations"] = asdict(vcf.deviations)
     run["options"] = {
         "sample": sample,
         "reference": None if reference is None else str(reference),
@@ -181,18 +207,20 @@ def score_vcf(
     return VariantReport(sample_id, tuple(scored), run)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Watch:
-    """Reports progress and stops when asked."""
+    """Reports progress, stops when asked and counts what was read."""
 
     progress: Progress
     cancelled: Cancelled
     total: int | None
+    records_read: int = 0
 
     def over(self, vcf: VcfFile) -> Iterable[VcfRecord]:
         done = 0
         self.step(done)
         for done, record in enumerate(vcf.records, start=1):
+            self.records_read = done
             if done % _RECORDS_PER_REPORT == 0:
                 self.step(done)
             yield record
@@ -218,8 +246,14 @@ def _draft(
         None if filters == "." else filters,
     )
     consequence, reason = provider.place(record, allele)
-    draft = ScoredVariant(allele.variant, genotype, consequence, record=place)
-    reason = reason or _why_not_the_patients(genotype, allele)
+    draft = ScoredVariant(
+        allele.variant,
+        genotype,
+        consequence,
+        record=place,
+        normalised=normalised(allele.variant, provider.reference),
+    )
+    reason = _why_not_called(genotype, allele) or reason or _why_not_the_patients(genotype, allele)
     if reason is not None:
         return replace(draft, reason=reason)
     if consequence is None:
@@ -249,6 +283,28 @@ def _expect_common_sequences(
             f"{path}: none of its sequences ({named[:80]}) is in the reference; "
             "give the reference that the VCF was called on"
         )
+
+
+def _expect_matching_ref(drafts: Sequence[ScoredVariant], path: Path) -> None:
+    """Refuse what the preflight's sample did not show: too many records contradict the reference.
+
+    Of the few in a large file that do, each has that reason.
+    """
+    wrong = [each for each in drafts if each.reason and each.reason.startswith(REF_CONTRADICTS)]
+    if len(wrong) > (1 - LEAST_REF_MATCH) * len(drafts):
+        raise RefMismatchError(
+            f"{path}: {len(wrong)} of {len(drafts)} alleles: {wrong[0].reason}; "
+            "give the reference that the VCF was called on"
+        )
+
+
+def _why_not_called(genotype: Genotype | None, allele: Allele) -> str | None:
+    """Return why a reference block says nothing: a copy that was not called is not reference."""
+    if genotype is None or None not in genotype.alleles:
+        return None
+    if allele.index and allele.variant.alt not in UNSPECIFIED:
+        return None
+    return f"the genotype was not called: {genotype}"
 
 
 def _why_not_the_patients(genotype: Genotype | None, allele: Allele) -> str | None:

@@ -11,77 +11,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from genomics.errors import SampleError, VcfError
-from genomics.variant import Genotype, Variant
-from genomics.vcf_body import RecordRuleError, check_record, parse_genotype
-from genomics.vcf_header import (
-    VERSIONS,
-    HeaderRuleError,
-    VcfHeader,
-    check_definition,
-    parse_column_line,
-    parse_meta_line,
-)
+from genomics.errors import SampleError
+from genomics.variant import Variant
+from genomics.vcf_header import VcfHeader
 from genomics.vcf_lines import numbered_lines
+from genomics.vcf_reader import Deviations, LineReader, RecordOrder, VcfRecord
 
+__all__ = [
+    "UNSPECIFIED",
+    "Allele",
+    "Deviations",
+    "RecordOrder",
+    "VcfFile",
+    "VcfHeader",
+    "VcfRecord",
+    "alleles",
+    "choose_sample",
+    "read_vcf",
+    "samples",
+]
 
-@dataclass(frozen=True)
-class VcfRecord:
-    """One line of the body.
-
-    Attributes
-    ----------
-    line_number : int
-        In the file, from 1.
-    fields : tuple of str
-        The columns as they stand.
-    """
-
-    line_number: int
-    fields: tuple[str, ...]
-
-    @property
-    def chrom(self) -> str:
-        """The sequence's name; ``<name>`` refers to an assembly file and is the same name."""
-        return self.fields[0].strip("<>")
-
-    @property
-    def position(self) -> int:
-        """1-based position of REF's first base."""
-        return int(self.fields[1])
-
-    @property
-    def ref(self) -> str:
-        """The REF allele, as written."""
-        return self.fields[3]
-
-    @property
-    def alts(self) -> tuple[str, ...]:
-        """The ALT alleles; none where the column is ``.``."""
-        return () if self.fields[4] == "." else tuple(self.fields[4].split(","))
-
-    @property
-    def key(self) -> str:
-        """The record as the user wrote it: ``chrom-pos-ref-alt[,alt]``."""
-        return "-".join((self.fields[0], self.fields[1], self.fields[3], self.fields[4]))
-
-    def info(self, name: str) -> str | None:
-        """Return the value of an INFO key, "" for a flag, None where it is absent."""
-        for entry in self.fields[7].split(";"):
-            key, _, value = entry.partition("=")
-            if key == name:
-                return value
-        return None
-
-    def genotype(self, sample_index: int) -> Genotype | None:
-        """Return the genotype of a sample; None where the record has no GT."""
-        keys = self.fields[8].split(":") if len(self.fields) > 8 else []
-        if "GT" not in keys:
-            return None
-        values = self.fields[9 + sample_index].split(":")
-        written = dict(zip(keys, values, strict=False))
-        phase_set = written.get("PS")
-        return parse_genotype(written["GT"], None if phase_set == "." else phase_set)
+UNSPECIFIED = frozenset({"<*>", "<NON_REF>"})
+"""ALT of a gVCF's reference block, and of any allele that was not seen (VCF 4.3, section 5.5)."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +40,20 @@ class VcfFile:
     """An open VCF: its header, and its records to be read once.
 
     Iterating raises :class:`~genomics.errors.VcfError` at the first record that breaks a rule.
+
+    Attributes
+    ----------
+    path : Path
+    header : VcfHeader
+    records : iterator of VcfRecord
+    deviations : Deviations or None
+        Filled while the records are read; None where nothing is let pass.
     """
 
     path: Path
     header: VcfHeader
     records: Iterator[VcfRecord]
+    deviations: Deviations | None = None
 
 
 @dataclass(frozen=True)
@@ -146,13 +106,16 @@ def choose_sample(header: VcfHeader, sample: str | None, path: Path) -> int | No
     return 0 if header.samples else None
 
 
-def read_vcf(path: str | Path) -> VcfFile:
+def read_vcf(path: str | Path, *, lenient: bool = False) -> VcfFile:
     """Open a VCF, read and check its header, and give its records as a stream.
 
     Parameters
     ----------
     path : str or Path
         Plain, gzip or bgzip; told apart by content, not by name.
+    lenient : bool
+        Let pass, and note in :attr:`VcfFile.deviations`, what breaks a rule of form only: the
+        record can be read, but the file is not as its own header or the specification says.
 
     Raises
     ------
@@ -160,9 +123,9 @@ def read_vcf(path: str | Path) -> VcfFile:
         The file is missing or unreadable, or a line breaks a rule of the specification.
     """
     path = Path(path)
-    lines = numbered_lines(path)
-    header = _read_header(path, lines)
-    return VcfFile(path, header, _read_records(path, header, lines))
+    reader = LineReader(path, numbered_lines(path), Deviations() if lenient else None)
+    header = reader.header()
+    return VcfFile(path, header, reader.records(header), reader.deviations)
 
 
 def alleles(record: VcfRecord, build: str | None) -> list[Allele]:
@@ -173,15 +136,17 @@ def alleles(record: VcfRecord, build: str | None) -> list[Allele]:
         return [Allele(variant, 0, "the record has no alternate allele")]
     found = []
     for index, alt in enumerate(record.alts, start=1):
-        reason = _why_unscorable(ref, alt)
+        reason = _why_unscorable(ref, alt, len(record.alts))
         written = alt if reason else alt.upper()
         found.append(Allele(Variant(build, chrom, position, ref, written), index, reason))
     return found
 
 
-def _why_unscorable(ref: str, alt: str) -> str | None:
-    if alt in {"<*>", "<NON_REF>"}:
-        return "reference block: no alternate allele was seen"
+def _why_unscorable(ref: str, alt: str, alts: int) -> str | None:
+    if alt in UNSPECIFIED:
+        if alts == 1:
+            return "reference block: no alternate allele was seen"
+        return f"unspecified allele: {alt} stands for any that was not seen"
     if alt == "*":
         return "the allele is missing because of an upstream deletion (*)"
     if alt == ".":
@@ -195,75 +160,3 @@ def _why_unscorable(ref: str, alt: str) -> str | None:
     if "N" in ref or "N" in alt.upper():
         return "an allele has unknown bases (N)"
     return None
-
-
-def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> VcfHeader:
-    number, first = next(lines, (1, ""))
-    if not first.startswith("##fileformat="):
-        raise VcfError(
-            path,
-            number,
-            f"not a VCF: the first line must be ##fileformat=VCFv4.x; found {first[:60]!r}",
-        )
-    version = first.removeprefix("##fileformat=")
-    if version not in VERSIONS:
-        raise VcfError(path, number, f"version {version!r}; this reads {', '.join(VERSIONS)}")
-    kept, contigs = [first], {}
-    definitions: dict[str, dict[str, dict[str, str]]] = {}
-    for number, line in lines:
-        try:
-            if line.startswith("##"):
-                kept.append(line)
-                _add_definition(line, definitions)
-            elif line.startswith("#"):
-                names = parse_column_line(line)
-                kept.append(line)
-                break
-            else:
-                raise HeaderRuleError(
-                    f"expected a ## line or the #CHROM column line; found {line[:60]!r}"
-                )
-        except HeaderRuleError as error:
-            raise VcfError(path, number, str(error)) from None
-    else:
-        raise VcfError(path, number, "the file ends without the #CHROM column line")
-    for name, fields in definitions.get("contig", {}).items():
-        contigs[name] = int(fields["length"]) if "length" in fields else None
-    return VcfHeader(version, names, contigs, definitions, tuple(kept))
-
-
-def _add_definition(line: str, definitions: dict[str, dict[str, dict[str, str]]]) -> None:
-    kind, value = parse_meta_line(line)
-    if isinstance(value, str):
-        return
-    check_definition(kind, value)
-    if "ID" in value:
-        definitions.setdefault(kind, {})[value["ID"]] = value
-
-
-def _read_records(
-    path: Path, header: VcfHeader, lines: Iterator[tuple[int, str]]
-) -> Iterator[VcfRecord]:
-    chrom, position = "", 0
-    finished: set[str] = set()
-    for number, line in lines:
-        fields = tuple(line.split("\t"))
-        try:
-            check_record(fields, header)
-            name = fields[0].strip("<>")
-            if name != chrom:
-                if name in finished:
-                    raise RecordRuleError(
-                        f"records of {name} stand apart; sort the file (bcftools sort)"
-                    )
-                finished.add(name)
-                chrom, position = name, 0
-            # From 4.5 on the specification's own files are not sorted within a sequence.
-            if int(fields[1]) < position and header.version < "VCFv4.5":
-                raise RecordRuleError(
-                    f"position {fields[1]} comes after {position}; sort the file (bcftools sort)"
-                )
-        except RecordRuleError as error:
-            raise VcfError(path, number, str(error)) from None
-        position = int(fields[1])
-        yield VcfRecord(number, fields)

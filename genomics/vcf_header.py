@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from genomics.contigs import build_from_accession, build_from_lengths, build_from_text
+from genomics.vcf_reserved import Definition, as_written, reserved
 
 FIXED_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 VERSIONS = ("VCFv4.0", "VCFv4.1", "VCFv4.2", "VCFv4.3", "VCFv4.4", "VCFv4.5")
@@ -22,6 +23,12 @@ _KEY = re.compile(r"([^=,]+)=")
 
 class HeaderRuleError(ValueError):
     """A header line breaks a rule; the message is the rule, the reader adds file and line."""
+
+
+class QuotedText(str):
+    """A value that stood in double quotes, without them."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,32 @@ class VcfHeader:
         spoken.discard(None)
         return spoken.pop() if len(spoken) == 1 else None
 
+    @cached_property
+    def info_definitions(self) -> Mapping[str, Definition | None]:
+        """What can be checked of INFO's values, by key; see :meth:`_known`."""
+        return self._known("INFO")
+
+    @cached_property
+    def format_definitions(self) -> Mapping[str, Definition | None]:
+        """What can be checked of the samples' values, by key; see :meth:`_known`."""
+        return self._known("FORMAT")
+
+    def _known(self, kind: str) -> dict[str, Definition | None]:
+        """Return the definitions by key: the header's word first, else the specification's.
+
+        A declared text is None, unless the specification reserves its key: a comma may be part of
+        a text, so that its values cannot be counted.
+        """
+        standard = reserved(kind, self.version)
+        known: dict[str, Definition | None] = dict(standard)
+        for key, fields in self.definitions.get(kind, {}).items():
+            given = Definition(fields["Number"], fields["Type"])
+            if given.type != "String":
+                known[key] = as_written(kind, key, given)
+            elif key not in standard or standard[key].type != "String":
+                known[key] = None
+        return known
+
     def annotation_fields(self, info_id: str, separator: str) -> list[str] | None:
         """Return the field names that an annotation's description lists after ``separator``."""
         definition = self.definitions.get("INFO", {}).get(info_id)
@@ -99,6 +132,7 @@ def _parse_structured(text: str) -> dict[str, str]:
             raise HeaderRuleError(f"expected key=value inside <...>; found {text[place:][:60]!r}")
         place = match.end()
         opening = text[place : place + 1]
+        value: str
         if opening == '"':
             value, place = _quoted(text, place)
         elif opening == "[" and "]" in text[place:]:
@@ -117,7 +151,7 @@ def _parse_structured(text: str) -> dict[str, str]:
     return fields
 
 
-def _quoted(text: str, place: int) -> tuple[str, int]:
+def _quoted(text: str, place: int) -> tuple[QuotedText, int]:
     characters = []
     place += 1
     while place < len(text):
@@ -125,7 +159,7 @@ def _quoted(text: str, place: int) -> tuple[str, int]:
             characters.append(text[place + 1])
             place += 2
         elif text[place] == '"':
-            return "".join(characters), place + 1
+            return QuotedText("".join(characters)), place + 1
         else:
             characters.append(text[place])
             place += 1
@@ -178,6 +212,8 @@ def parse_column_line(line: str) -> tuple[str, ...]:
     ------
     HeaderRuleError
     """
+    if not line.startswith("#"):
+        raise HeaderRuleError(f"expected a ## line or the #CHROM column line; found {line[:60]!r}")
     columns = line.split("\t")
     if tuple(columns[: len(FIXED_COLUMNS)]) != FIXED_COLUMNS:
         raise HeaderRuleError(

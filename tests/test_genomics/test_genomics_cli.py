@@ -126,7 +126,8 @@ def test_the_module_runs_and_a_mistyped_option_exits_with_2() -> None:
 def test_reading_reporting_and_placing_load_no_torch() -> None:
     call = (
         "import sys, genomics, genomics.vcf, genomics.report, genomics.consequence, "
-        "genomics.annotation, genomics.caller, genomics.catalogue, genomics.synthetic; "
+        "genomics.annotation, genomics.caller, genomics.catalogue, genomics.synthetic, "
+        "genomics.preflight, genomics.report_table; "
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", call], check=False).returncode == 0

@@ -12,7 +12,7 @@ from genomics.contigs import (
     build_from_text,
     canonical_name,
 )
-from genomics.errors import BuildMismatchError, ReferenceGenomeError, RefMismatchError
+from genomics.errors import BuildMismatchError, ReferenceGenomeError
 from genomics.reference import Reference
 from genomics.vcf import read_vcf
 
@@ -104,15 +104,23 @@ def test_what_is_not_a_fasta_is_refused(tmp_path: Path, content: str, rule: str)
         Reference.open(fasta)
 
 
-def test_a_contradicted_ref_is_refused_with_both_bases(tmp_path: Path) -> None:
+def test_a_contradicted_ref_is_told_with_both_bases(tmp_path: Path) -> None:
     reference = Reference.open(write_toy_genome(tmp_path).fasta)
-    rows = ["toy_plus 21 . A C . . .", "toy_plus 22 . G C . . .", "toy_plus 97 . CA C . . ."]
-    good, wrong, beyond = read_vcf(write_vcf(tmp_path / "a.vcf", rows)).records
-    reference.check_record(good)
-    with pytest.raises(RefMismatchError, match=r"line 4, toy_plus:22: REF is G, .* has T"):
-        reference.check_record(wrong)
-    with pytest.raises(RefMismatchError, match="toy_plus:97: REF is CA"):
-        reference.check_record(beyond)
+    rows = [
+        "toy_plus 21 . A C . . .",
+        "toy_plus 22 . G C . . .",
+        "toy_plus 23 . N C . . .",
+        "toy_plus 97 . CA C . . .",
+        "elsewhere 5 . A C . . .",
+    ]
+    good, wrong, open_, beyond, foreign = read_vcf(write_vcf(tmp_path / "a.vcf", rows)).records
+    assert reference.agrees(good) is True
+    assert reference.agrees(open_) is True
+    assert reference.agrees(wrong) is False
+    assert reference.contradiction(wrong) == "toy_plus:22: REF is G, the reference toy.fa has T"
+    assert reference.agrees(beyond) is False
+    assert reference.contradiction(beyond).startswith("toy_plus:97: REF is CA")
+    assert reference.agrees(foreign) is None
 
 
 def test_another_build_is_refused_by_name(tmp_path: Path) -> None:

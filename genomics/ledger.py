@@ -1,0 +1,88 @@
+"""The closed account of a VCF: whatever was read is scored, classed by rule or has a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from genomics.errors import GenomicsError
+
+if TYPE_CHECKING:
+    from genomics.report import ScoredVariant
+
+
+def account(scored: Sequence[ScoredVariant], records_read: int | None) -> dict[str, Any]:
+    """Count alleles and records by what became of them.
+
+    Parameters
+    ----------
+    scored : sequence of ScoredVariant
+        In the file's order.
+    records_read : int or None
+        Records that the reader gave, counted apart from ``scored``; None where that is not known.
+
+    Returns
+    -------
+    dict
+        ``records`` and ``alleles``; of the alleles ``scored``, ``by_rule`` (counts) and
+        ``not_scored`` (count by reason, most frequent first), which sum to ``alleles``. The same
+        three of the records are in ``by_record`` and sum to ``records``: a record is counted once,
+        as scored where one of its alleles is, else as classed by rule, else by its first allele's
+        reason.
+    """
+    best: dict[int, ScoredVariant] = {}
+    for place, each in enumerate(scored):
+        line = each.record.line_number if each.record is not None else -place
+        if line not in best or _answer(each) < _answer(best[line]):
+            best[line] = each
+    return {
+        "records": len(best) if records_read is None else records_read,
+        "alleles": len(scored),
+        **_by_answer(scored),
+        "by_record": _by_answer(list(best.values())),
+    }
+
+
+def expect_closed(ledger: Mapping[str, Any]) -> None:
+    """Check that nothing that went in is missing from what came out.
+
+    Raises
+    ------
+    GenomicsError
+        A record or an allele was lost, or was answered twice: a fault of this program.
+    """
+    for what, part in (("alleles", ledger), ("records", ledger["by_record"])):
+        counted = part["scored"] + part["by_rule"] + sum(part["not_scored"].values())
+        if counted != ledger[what]:
+            raise GenomicsError(
+                f"the ledger does not close: {ledger[what]} {what} were read, {counted} are "
+                "accounted for; nothing was written. Please report this with the VCF"
+            )
+
+
+def ledger_lines(ledger: Mapping[str, Any]) -> list[str]:
+    """Return the account in words: the sums, then each reason with its alleles."""
+    lines = [_sum(ledger, "alleles", ledger), _sum(ledger, "records", ledger["by_record"])]
+    return lines + [f"  {count:7}  {reason}" for reason, count in ledger["not_scored"].items()]
+
+
+def _sum(ledger: Mapping[str, Any], what: str, part: Mapping[str, Any]) -> str:
+    without = sum(part["not_scored"].values())
+    return (
+        f"{ledger[what]} {what} = {part['scored']} scored + {part['by_rule']} by rule + "
+        f"{without} not scored"
+    )
+
+
+def _answer(each: ScoredVariant) -> int:
+    return 0 if each.score is not None else 1 if each.classification is not None else 2
+
+
+def _by_answer(alleles: Sequence[ScoredVariant]) -> dict[str, Any]:
+    reasons = Counter(each.reason.partition(":")[0] for each in alleles if each.reason is not None)
+    return {
+        "scored": sum(each.score is not None for each in alleles),
+        "by_rule": sum(each.classification is not None for each in alleles),
+        "not_scored": dict(reasons.most_common()),
+    }

@@ -28,6 +28,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+STATUS_PATH = "/jobs/{job_id}"
 MAX_JSON_BYTES = 64 * 1024
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 _TOKEN_BYTES = 32
@@ -139,10 +140,11 @@ async def _answer(send: Send, status: int, detail: str) -> None:
 def _note(scope: Scope, status: int, seconds: float) -> None:
     """Log a request by its path's pattern: no id, no name, no query, no address.
 
-    What was read without ado is left out: a client asks for a job's state several times a second.
+    Looking where a job is goes without a line: a client does so several times a second.
     """
-    level = logging.DEBUG if scope["method"] == "GET" and status == 200 else logging.INFO
     path = getattr(scope.get("route"), "path", "(no such path)" if status == 404 else "(refused)")
+    polled = status == 200 and scope["method"] == "GET" and path == STATUS_PATH
+    level = logging.DEBUG if polled else logging.INFO
     log.log(level, "%s %s %d %.0f ms", scope["method"], path, status, 1000 * seconds)
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from genomics.errors import BusyError, JobStateError, UnknownJobError
 from genomics.service import API_VERSION
+from genomics.service.access import STATUS_PATH
 from genomics.service.jobs import Job, JobBook, State
 from genomics.service.limits import Limits
 from genomics.service.orders import Places, order_from
@@ -153,7 +154,7 @@ def _add_job_paths(app: FastAPI, desk: Desk) -> None:
         response.headers["Location"] = f"/jobs/{job.id}"
         return _status(job)
 
-    @app.get("/jobs/{job_id}", responses=_problems(404))
+    @app.get(STATUS_PATH, responses=_problems(404))
     def status(job_id: str) -> JobStatus:
         """Say where a job is."""
         return _status(desk.book.find(job_id))
@@ -163,7 +164,7 @@ def _add_job_paths(app: FastAPI, desk: Desk) -> None:
         """Stop a job; one that has ended stays as it is."""
         return _status(desk.book.cancel(job_id))
 
-    @app.delete("/jobs/{job_id}", status_code=204, responses=_problems(404))
+    @app.delete(STATUS_PATH, status_code=204, responses=_problems(404))
     def drop(job_id: str) -> None:
         """Stop a job and forget it with its upload and results."""
         desk.book.drop(job_id)

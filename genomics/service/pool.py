@@ -145,12 +145,12 @@ class _Keeper:
             state, expected = State.FAILED, False
             message = (
                 f"The process that scored {job.order.name} ended before it was done: {error}. The "
-                "machine may have run out of memory. Send the job again: a new process takes it"
+                "machine may have run out of memory. Score it again: a new process takes it"
             )
         except Exception as error:  # the thread must outlive whatever one job brings
             self._end_worker()
             state, expected = State.FAILED, False
-            message = f"no process could be started for this job: {error}; send it again later"
+            message = f"no process could be started for this job: {error}; score it again later"
         self._book.end(job, state, message, expected=expected)
 
     def _follow(self, job: Job, worker: _Worker) -> tuple[State, str | None, bool]:

@@ -18,8 +18,10 @@ OUTPUTS = {
     "vcf": "text/plain",
     "vcf.gz": "application/gzip",
 }
-"""What a job can make, and its media type; ``json`` is ``VariantReport.to_json``, ``jsonl`` the same
-in lines (:mod:`genomics.report_lines`)."""
+"""What a job can make, and its media type.
+
+``json`` is ``VariantReport.to_json``, ``jsonl`` the same in lines (:mod:`genomics.report_lines`).
+"""
 _PREFIX = "precimed-genomics-"
 _OURS = re.compile(rf"{_PREFIX}(\d+)-.+")
 

@@ -27,6 +27,7 @@ from genomics.service.pool import WorkerPool
 from genomics.service.storage import OUTPUTS, Storage, output_path
 
 Output = Literal["json", "jsonl", "tsv", "vcf", "vcf.gz"]
+_BINARY = {"type": "string", "format": "binary", "minLength": 1}
 _Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 
@@ -147,7 +148,7 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def _add_job_paths(app: FastAPI, desk: Desk) -> None:
-    @app.post("/jobs", status_code=201, responses=_problems(400, 413, 429))
+    @app.post("/jobs", status_code=201, responses=_problems(400, 404, 413, 429))
     def order(body: OrderBody, response: Response) -> JobStatus:
         """Order a job; where no vcf is named it waits for PUT /jobs/{id}/vcf."""
         job = desk.book.place(order_from(body.model_dump(), desk.places))
@@ -177,9 +178,7 @@ def _add_transfer_paths(app: FastAPI, desk: Desk) -> None:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {
-                    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-                },
+                "content": {"application/octet-stream": {"schema": _BINARY}},
             }
         },
     )

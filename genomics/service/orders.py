@@ -54,7 +54,7 @@ def order_from(body: Mapping[str, Any], places: Places) -> Order:
     Raises
     ------
     HTTPException
-        Status 400: it names what it may not, or what does not exist.
+        Status 403: it names what it may not; 404: it names what does not exist.
     """
     vcf = body["vcf"] and _local_file(body["vcf"], "vcf", places)
     return Order(
@@ -71,13 +71,13 @@ def order_from(body: Mapping[str, Any], places: Places) -> Order:
 def _local_file(given: str, field: str, places: Places) -> Path:
     if not places.local_files:
         raise HTTPException(
-            400, f"{field}: this service reads no files by path; upload the VCF instead"
+            403, f"{field}: this service reads no files by path; upload the VCF instead"
         )
     path = Path(given)
     if not path.is_absolute():
-        raise HTTPException(400, f"{field}: {given}: not an absolute path")
+        raise HTTPException(404, f"{field}: {given}: not an absolute path; give one")
     if not path.is_file():
-        raise HTTPException(400, f"{field}: {given}: no such file")
+        raise HTTPException(404, f"{field}: {given}: no such file")
     return path
 
 
@@ -90,11 +90,11 @@ def _reference(given: str | None, field: str, places: Places) -> Path | None:
     if places.local_files:
         return _local_file(given, field, places)
     has = f"it has {', '.join(names)}" if names else "it was started without --references"
-    raise HTTPException(400, f"{field}: {given}: not on the service's machine; {has}")
+    raise HTTPException(404, f"{field}: {given}: not on the service's machine; {has}")
 
 
 def _model(given: str, places: Places) -> str:
     built_in = built_in_models()
     if given in built_in or (places.local_files and Path(given).is_absolute()):
         return given
-    raise HTTPException(400, f"model: {given}: no such model; there is {', '.join(built_in)}")
+    raise HTTPException(404, f"model: {given}: no such model; there is {', '.join(built_in)}")

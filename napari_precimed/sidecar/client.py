@@ -246,7 +246,8 @@ class SidecarClient:
                 f"{self._label} does not know the token; it has a new one at each start: copy it "
                 "again."
             )
-        if answer.status_code in (400, 413, 422):
+        # A 404 to an order is about a file that it names; to anything else, about the job.
+        if answer.status_code in (400, 413, 422) or answer.request.url.path.endswith("/jobs"):
             return InputError(f"{self._label} refuses the job: {detail}.")
         return SidecarError(f"{self._label} refuses: {detail}.")
 

@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
 
 from genomics.errors import BusyError, JobStateError, UnknownJobError
 from genomics.service import API_VERSION
@@ -189,6 +190,8 @@ def _add_transfer_paths(app: FastAPI, desk: Desk) -> None:
         try:
             await _store(job, desk.book, request)
             complete = True
+        except ClientDisconnect:
+            raise HTTPException(400, "the upload broke off; send it again") from None
         finally:
             desk.book.end_upload(job, complete=complete)
         return _status(job)

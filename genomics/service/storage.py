@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -22,15 +23,16 @@ OUTPUTS = {
 
 ``json`` is ``VariantReport.to_json``, ``jsonl`` the same in lines (:mod:`genomics.report_lines`).
 """
-_PREFIX = "precimed-genomics-"
-_OURS = re.compile(rf"{_PREFIX}(\d+)-.+")
+# Containers may share a folder and not their process ids, so the machine's name belongs to it.
+_PREFIX = f"precimed-genomics-{re.sub(r'[^A-Za-z0-9.]', '', platform.node())}-"
+_OURS = re.compile(rf"{re.escape(_PREFIX)}(\d+)-.+")
 
 
 class Storage:
     """A temporary folder that goes with the service.
 
-    ``tempfile.mkdtemp`` makes it for its user only. Its name holds the process id, so that what a
-    killed service could not remove is found, and removed, by the next one.
+    ``tempfile.mkdtemp`` makes it for its user only. Its name holds the machine and the process id, so
+    that what a killed service could not remove is found, and removed, by the next one.
     """
 
     def __init__(self) -> None:

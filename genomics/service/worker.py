@@ -44,7 +44,8 @@ def serve_jobs(connection: Connection, threads: int, workspace: Path) -> None:
         Removed if the service dies without having been able to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
-    os.dup2(sys.stderr.fileno(), 1)  # stdout is the service's, for its one line
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # a process without a stderr
+        os.dup2(sys.stderr.fileno(), 1)  # stdout is the service's, for its one line
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     threading.Thread(target=_end_with_service, args=(workspace,), daemon=True).start()
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,29 @@ def test_a_killed_worker_is_a_message_and_the_next_job_gets_another(
     assert service.wait(behind)["state"] == "done"
     (other,) = service.workers()
     assert other.pid != worker.pid
+
+
+def test_an_upload_that_breaks_off_can_be_sent_again(
+    service: Service, case: SyntheticCase
+) -> None:
+    job = service.order()
+    head = (
+        f"PUT /jobs/{job['id']}/vcf HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+        f"Authorization: Bearer {service.token}\r\nContent-Length: 100000\r\n\r\n"
+    )
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as broken:
+        broken.sendall(head.encode())
+        assert b"100 Continue" in broken.recv(1000)  # it has begun to read
+        broken.sendall(case.vcf.read_bytes()[:500])
+        assert service.http.put(f"/jobs/{job['id']}/vcf", content=b"x").status_code == 409
+    service.wait(job, lambda now: now["state"] == "awaiting_upload")
+    ends = time.monotonic() + 10
+    while service.http.put(f"/jobs/{job['id']}/vcf", content=b"hello\n").status_code != 200:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    assert "not a VCF" in service.wait(job)["message"]
+    assert "Traceback" not in service.log.read_text()
 
 
 def test_results_that_were_fetched_make_room_and_others_do_not(
@@ -196,8 +220,11 @@ def test_what_a_killed_service_left_is_removed_by_the_next(
 ) -> None:
     folder = Path(scratch["TMPDIR"])
     dead = next(pid for pid in range(50_000, 4_000_000) if not psutil.pid_exists(pid))
-    orphan = folder / f"precimed-genomics-{dead}-x"
-    alive = folder / f"precimed-genomics-{os.getpid()}-x"
+    with running("--child", log=tmp_path / "log", env=scratch) as service:
+        (own,) = left_in(scratch)
+        name = str(service.process.pid)
+    orphan = folder / own.name.replace(name, str(dead))
+    alive = folder / own.name.replace(name, str(os.getpid()))
     other = folder / "precimed-genomics-notes"
     for each in (orphan, alive, other):
         each.mkdir()

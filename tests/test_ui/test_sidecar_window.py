@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -50,6 +51,14 @@ def panel(viewer: Viewer, case: SyntheticCase, wait: Callable) -> Iterator[Varia
     widget.genes.choose(case.gff3)
     yield widget
     wait(lambda: not Session.of(viewer).saver.busy)
+
+
+@pytest.fixture
+def settings(viewer: Viewer) -> Iterator[Any]:
+    """The settings of the variant service, as they were afterwards."""
+    chosen = get_plugin_settings("napari-precimed").variant_service
+    yield chosen
+    chosen.url = chosen.token_file = chosen.ca_file = ""
 
 
 def kill_service() -> int:
@@ -147,30 +156,29 @@ def test_a_remote_service_of_the_settings_is_used_and_its_failure_is_no_silent_d
     case: SyntheticCase,
     tmp_path: Path,
     shown: list[str],
+    settings: Any,
     wait: Callable,
 ) -> None:
     local.stop()
-    chosen = get_plugin_settings("napari-precimed").variant_service
     token, folder = tmp_path / "token", case.fasta.parent
     options = ("--token-file", token, "--references", folder)
     with running(*options, log=tmp_path / "log") as service:
-        chosen.url, chosen.token_file = service.url, str(token)
+        settings.url, settings.token_file = service.url, str(token)
         load(panel, case.vcf, wait)
         assert Session.of(viewer).case.variants.sample_id == "P-1"
         assert local.pid is None
         log = (tmp_path / "log").read_text()
         assert "PUT /jobs/{job_id}/vcf 200" in log
     token.write_text("of before")
-    chosen.token_file = ""
+    settings.token_file = ""
     panel.load_vcf(case.vcf)
     assert "no file with its token" in shown[-1]
-    chosen.token_file = str(token)
+    settings.token_file = str(token)
     token.write_text("ofbefore")
     load(panel, case.vcf, wait)
     assert "does not answer" in shown[-1]
     assert len(shown) == 2
     assert local.pid is None
-    chosen.url = ""
 
 
 def test_two_windows_share_one_service_and_each_gets_its_own(

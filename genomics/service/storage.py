@@ -31,8 +31,8 @@ _OURS = re.compile(rf"{re.escape(_PREFIX)}(\d+)-.+")
 class Storage:
     """A temporary folder that goes with the service.
 
-    ``tempfile.mkdtemp`` makes it for its user only. Its name holds the machine and the process id, so
-    that what a killed service could not remove is found, and removed, by the next one.
+    ``tempfile.mkdtemp`` makes it for its user only. Its name holds the machine and the process id,
+    so that what a killed service could not remove is found, and removed, by the next one.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,8 +155,6 @@ def test_it_speaks_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     options = ("--ssl-certfile", chain, "--ssl-keyfile", key)
     with running(*options, log=tmp_path / "log") as service:
         assert service.url.startswith("https://")
-        import ssl
-
         known = ssl.create_default_context(cafile=str(ca))
         trusted = httpx.get(service.url, headers=service.headers, verify=known, trust_env=False)
         assert trusted.status_code == 200
@@ -185,6 +186,12 @@ def _ask_at_random(operation, mode: schemathesis.GenerationMode, headers: dict[s
         case.call_and_validate(headers=headers)
 
     ask()
+
+
+def test_the_service_itself_loads_no_torch() -> None:
+    """Only its workers do: it must answer at once, and stay small."""
+    code = "import sys, genomics.service.server; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_description_names_every_path(service: Service) -> None:

@@ -93,9 +93,7 @@ def test_a_killed_worker_is_a_message_and_the_next_job_gets_another(
     assert other.pid != worker.pid
 
 
-def test_an_upload_that_breaks_off_can_be_sent_again(
-    service: Service, case: SyntheticCase
-) -> None:
+def test_an_upload_that_breaks_off_can_be_sent_again(service: Service, case: SyntheticCase) -> None:
     job = service.order()
     head = (
         f"PUT /jobs/{job['id']}/vcf HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"

@@ -15,8 +15,10 @@ from napari import Viewer
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import notification_manager
 from running_service import long_vcf, running
+from socket_watch import Watch
 from ui_scans import small_scan
 
+import napari_precimed
 from genomics.synthetic import SyntheticCase, write_synthetic_case
 from napari_precimed.sidecar import child
 from napari_precimed.sidecar.child import local
@@ -26,6 +28,29 @@ from napari_precimed.ui.session import Session
 from napari_precimed.ui.variant_panel import VariantPanel
 
 pytestmark = pytest.mark.gui
+
+MANIFEST = Path(napari_precimed.__file__).parent / "napari.yaml"
+WINDOW = """
+import time
+from pathlib import Path
+import napari
+from npe2 import PluginManager, PluginManifest
+from qtpy.QtWidgets import QApplication
+PluginManager.instance().register(PluginManifest.from_file({manifest!r}))
+viewer = napari.Viewer(show=False)
+dock, widget = viewer.window.add_plugin_dock_widget("napari-precimed", "Patient and variants")
+vcf, fasta, genes = map(Path, {case})
+widget.variants.reference.choose(fasta)
+widget.variants.genes.choose(genes)
+from napari_precimed.ui.session import Session
+widget.variants.load_vcf(vcf)
+session, ends = Session.of(viewer), time.monotonic() + 200
+while (widget.variants.progress.running or session.saver.busy) and time.monotonic() < ends:
+    QApplication.processEvents()
+    time.sleep(0.01)
+print("scored", session.case.variants.sample_id)
+viewer.close()
+"""
 
 
 @pytest.fixture
@@ -205,3 +230,16 @@ def test_two_windows_share_one_service_and_each_gets_its_own(
     wait(lambda: not thread.is_alive(), 120)
     assert got == ["Q-2"]
     assert Session.of(viewer).case.variants.sample_id == "P-1"
+
+
+def test_the_window_and_its_service_talk_to_this_machine_only(
+    case: SyntheticCase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "watch"
+    folder.mkdir()
+    watch = Watch(folder)
+    done = watch.run("-c", WINDOW.format(manifest=str(MANIFEST), case=[str(p) for p in case]))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "scored P-1" in done.stdout
+    assert len(watch.processes) >= 3  # the window, its service and a worker at the least
+    assert watch.blocked == []

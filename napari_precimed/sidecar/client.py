@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -206,7 +207,8 @@ class SidecarClient:
                 if answer.status_code != 200:
                     answer.read()
                     raise self._refused(answer)
-                return read_report_lines(lines(answer))
+                with _collector_paused():
+                    return read_report_lines(lines(answer))
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         except ReportFormatError as error:
@@ -250,6 +252,22 @@ class SidecarClient:
         if answer.status_code in (400, 413, 422) or answer.request.url.path.endswith("/jobs"):
             return InputError(f"{self._label} refuses the job: {detail}.")
         return SidecarError(f"{self._label} refuses: {detail}.")
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let Python not look for garbage among a large report's new objects again and again.
+
+    It holds the interpreter lock meanwhile, and a window with it: for 2.7 s with 42,000 variants,
+    where reading them line by line holds it for 0.1 s at a time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _named(path: Path | None, local: bool) -> str | None:

@@ -1,8 +1,8 @@
 """A variant report in lines: the same content as its JSON, read piece by piece.
 
 Parsing one JSON text holds Python's interpreter lock until its end, and a window with it (0.6 s for
-42,000 variants, 32 MB; line by line, 0.1 s at a time). The first line holds everything but the variants; each further one
-is a variant.
+42,000 variants, 32 MB; line by line, 0.1 s at a time). The first line holds everything but the
+variants; each further one is a variant.
 """
 
 from __future__ import annotations

@@ -111,20 +111,22 @@ def test_the_service_is_killed_before_during_and_after_a_job(
     session = Session.of(viewer)
     load(panel, case.vcf, wait)
     before = kill_service()
-    idle_s = longest_pause_when_idle()
-    heart = Heartbeat()
-
     load(panel, case.vcf, wait)  # killed before: the next job starts another, and nobody notices
     assert local.pid != before
     assert shown == []
     report = session.case.variants
 
+    idle_s = longest_pause_when_idle()
+    heart = Heartbeat()
     panel.load_vcf(long_vcf(case, tmp_path / "long.vcf"))
     wait(lambda: panel.progress.bar.value() > 0, 240)
     kill_service()
     killed = time.monotonic()
     wait(lambda: not panel.progress.running, 30)
     assert time.monotonic() - killed < 15
+    heart.stop()
+    # Waiting for a process or an answer on the GUI thread would take seconds; drawing does not.
+    assert heart.longest_s() < 0.5 + max(idle_s, longest_pause_when_idle())
     (message,) = shown
     assert "The variant service ended while it scored" in message
     assert "Load the VCF again" in message
@@ -139,8 +141,6 @@ def test_the_service_is_killed_before_during_and_after_a_job(
     kill_service()  # after the job: nothing is lost
     assert panel.table.model().rowCount() == len(session.case.variants.scored)
     wait(lambda: not session.saver.busy)
-    heart.stop()
-    assert heart.longest_s() < 0.25 + idle_s
     assert len(shown) == 1
 
 

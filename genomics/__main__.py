@@ -1,4 +1,4 @@
-"""``python -m genomics``: score a VCF, train a model, evaluate one.
+"""``python -m genomics``: score a VCF, train a model, evaluate one, serve other programs.
 
 Exit codes: 0 done; 2 the input or the options are wrong, said in one line; 3 the work failed.
 With ``--json`` one JSON object goes to stdout and nothing else; progress goes to stderr.
@@ -144,6 +144,51 @@ def evaluate(
     )
     for metric, figure in result["metrics"].items():
         print(f"  {metric:26} {_figure(figure)}")
+
+
+@app.command()
+def serve(
+    host: str = typer.Option("127.0.0.1", help="Others than loopback need a certificate."),
+    port: int = typer.Option(0, min=0, max=65535, help="0 takes a free one."),
+    token_file: Path | None = typer.Option(None, help="Write the token there, not on stdout."),
+    child: bool = typer.Option(
+        False, "--child", help="Read files by path, and end when standard input ends."
+    ),
+    references: Path | None = typer.Option(None, help="Folder of FASTA and GFF3 files to offer."),
+    allow_host: list[str] = typer.Option([], help="A name that clients use; may be repeated."),
+    ssl_certfile: Path | None = typer.Option(None, help="Certificate chain, PEM."),
+    ssl_keyfile: Path | None = typer.Option(None, help="Its private key, PEM."),
+    workers: int = typer.Option(0, min=0, max=64, help="Jobs at one time; 0: half the cores."),
+    jobs: int = typer.Option(64, min=1, help="Jobs held at one time, with kept results."),
+    upload_mib: float = typer.Option(2048, min=0.001, help="Largest VCF that is taken."),
+    job_minutes: float = typer.Option(60, min=0.001, help="A longer job is ended."),
+    job_memory_gib: float = typer.Option(4, min=0.01, help="A larger job is ended."),
+    keep_minutes: float = typer.Option(15, min=0.001, help="Results are dropped after this."),
+) -> None:
+    """Score for other programs over HTTP; see docs/sidecar.md."""
+    from genomics.service import limits
+    from genomics.service import server as service
+
+    service.serve(
+        service.ServeOptions(
+            host=host,
+            port=port,
+            token_file=token_file,
+            child=child,
+            references=references,
+            allow_hosts=tuple(allow_host),
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            limits=limits.Limits(
+                workers=workers or limits.default_workers(),
+                jobs=jobs,
+                upload_bytes=round(upload_mib * 2**20),
+                job_seconds=60 * job_minutes,
+                job_memory_bytes=round(job_memory_gib * limits.GIB),
+                keep_seconds=60 * keep_minutes,
+            ),
+        )
+    )
 
 
 def _figure(figure: dict[str, Any]) -> str:

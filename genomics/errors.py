@@ -16,6 +16,10 @@
     │   ├── TableError            a training or evaluation table is not in the documented format
     │   ├── ReportFormatError     a stored report cannot be read back
     │   └── OutputError           the result cannot be written there
+    ├── ServiceError              the service (``python -m genomics serve``) refuses a request
+    │   ├── BusyError             it holds as much as it may; ask again later
+    │   ├── UnknownJobError       there is no such job (any more)
+    │   └── JobStateError         the job is not where it would have to be
     └── CancelledError            the caller asked to stop
 """
 
@@ -92,6 +96,33 @@ class ReportFormatError(InputError):
 
 class OutputError(InputError):
     """The result cannot be written where it was asked for."""
+
+
+class ServiceError(GenomicsError):
+    """The service refuses a request."""
+
+
+class BusyError(ServiceError):
+    """The service holds as many jobs or bytes as it may.
+
+    Parameters
+    ----------
+    message : str
+    retry_after : int
+        Seconds after which asking again is worth it.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnknownJobError(ServiceError):
+    """There is no job of this id, or none any more."""
+
+
+class JobStateError(ServiceError):
+    """The job has not come so far, or is past that."""
 
 
 class CancelledError(GenomicsError):

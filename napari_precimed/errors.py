@@ -12,6 +12,8 @@ PrecimedError
 │   ├── DatasetError            a data set for training or evaluation that does not fit
 │   └── OutputError             a place that cannot be written
 ├── StoreError                  the database refused
+├── SidecarError                the variant service died, failed or cannot be reached
+│   └── SidecarUnavailableError   it cannot be started on this machine
 └── CancelledError              the user pressed Cancel
 
 A message names the offending value, what was expected, and the next step.
@@ -133,6 +135,14 @@ class OutputError(InputError):
 
 class StoreError(PrecimedError):
     """The case database refused to read or write."""
+
+
+class SidecarError(PrecimedError):
+    """The variant service died, failed or cannot be reached; nothing was changed by it."""
+
+
+class SidecarUnavailableError(SidecarError):
+    """The variant service cannot be started on this machine."""
 
 
 class CancelledError(PrecimedError):

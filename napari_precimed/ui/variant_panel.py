@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -20,12 +21,13 @@ from qtpy.QtWidgets import (
 )
 
 from genomics.errors import GenomicsError
-from napari_precimed.errors import PatientMismatchError
+from napari_precimed.errors import InputError, PatientMismatchError
 from napari_precimed.ui import dialogs
 from napari_precimed.ui.progress_row import ProgressRow
 from napari_precimed.ui.session import Session
+from napari_precimed.ui.settings import remote_sidecar
 from napari_precimed.ui.tables import Column, RecordTable
-from napari_precimed.ui.worker import Task, show_problem
+from napari_precimed.ui.worker import show_problem
 
 _NO_VARIANTS = "No variants yet. Load the patient's VCF."
 _HINT = "Choose a variant to read what is known of it."
@@ -54,7 +56,7 @@ class VariantPanel(QWidget):
         self.refresh()
 
     def load_vcf(self, path: Path) -> None:
-        """Choose the sample, settle whose it is, and score it in the computing process."""
+        """Choose the sample, settle whose it is, and have it scored in the variant service."""
         from genomics.vcf import samples
 
         if self.progress.running:
@@ -99,24 +101,31 @@ class VariantPanel(QWidget):
 
     def _score(self, path: Path, sample: str | None, mapped: bool) -> None:
         from napari_precimed.pipeline import AnalyseOptions
+        from napari_precimed.ui.scoring import scoring
 
+        try:
+            remote = remote_sidecar()
+        except InputError as error:
+            show_problem(error, "Scoring variants")
+            return
         options = AnalyseOptions(
             vcf=path, sample=sample, reference=self.reference.path, genes=self.genes.path
         )
         case = self._session.case
         case_id = case.id if case else None
-        task = Task.in_process(
-            "Scoring variants", "napari_precimed.pipeline:score_variants", options
-        )
-        task.succeeded.connect(lambda report: self._take(report, mapped, case_id))
+        task = scoring(options, remote)
+        task.succeeded.connect(lambda scored: self._take(scored, mapped, case_id))
         self.load.setEnabled(False)
         self.progress.follow(task)
         task.finished.connect(lambda: self.load.setEnabled(True))
         task.succeeded.connect(lambda _: self.progress.hide())
         task.start()
 
-    def _take(self, report: Any, mapped: bool, case_id: str | None) -> None:
+    def _take(self, scored: Any, mapped: bool, case_id: str | None) -> None:
         """Link the result, unless the patient was changed while it was computed."""
+        report, notice = scored
+        if notice is not None:
+            show_info(notice)
         case = self._session.case
         if (case.id if case else None) != case_id:
             self.summary.setText(

@@ -196,7 +196,9 @@ def _in_frame(sequence: CodingSequence, at: int, ref: str, alt: str) -> ProteinC
     if lost_stop:
         new += translate(read[3 * end :], sequence.transcript.code)
     new = new[: new.index(STOP) + 1] if STOP in new else new
-    position, before, after = _differing(sequence, begin + 1, old, new, len(ref) == len(alt))
+    position, before, after = _differing(
+        sequence, begin + 1, old, new, keep=1 if len(ref) == len(alt) else 0, lost_stop=lost_stop
+    )
     terms = set() if start_kept else {"start_lost"}
     terms |= _in_frame_terms(before, after, bool(ref), bool(alt), len(ref) != len(alt))
     if begin == 0 and start_kept and sequence.starts_at_codon and before == after and at < 3:
@@ -236,18 +238,20 @@ def _translated(
 
 
 def _differing(
-    sequence: CodingSequence, position: int, old: str, new: str, substituted: bool
+    sequence: CodingSequence, position: int, old: str, new: str, *, keep: int, lost_stop: bool
 ) -> tuple[int, str, str]:
-    """Drop what both share at either side; a substitution keeps one residue."""
-    keep = 1 if substituted else 0
-    if new.endswith(STOP) and not old.endswith(STOP):
-        # All that follows is lost: only the beginning can be shared.
-        while len(new) > 1 and old[:1] == new[0]:
-            position, old, new = position + 1, old[1:], new[1:]
-        return position, old or sequence.protein[position - 1 : position], new
-    while len(old) > keep and len(new) > keep and old[0] == new[0]:
+    """Drop what both share at either side, but for the first ``keep`` residues.
+
+    After an early stop, or where the old one is lost, only the beginning can be shared.
+    """
+    early_stop = new.endswith(STOP) and not old.endswith(STOP)
+    if early_stop:
+        keep = 1
+    while len(new) > keep and (old if early_stop else old[keep:]) and old[0] == new[0]:
         position, old, new = position + 1, old[1:], new[1:]
-    while len(old) > keep and len(new) > keep and old[-1] == new[-1]:
+    if early_stop:
+        return position, old or sequence.protein[position - 1 : position], new
+    while not lost_stop and len(old) > keep and len(new) > keep and old[-1] == new[-1]:
         old, new = old[:-1], new[:-1]
     return position, old, new
 

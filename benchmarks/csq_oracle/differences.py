@@ -46,10 +46,22 @@ EXTRAS = (
         lambda facts, ours, theirs: bool(theirs & SPLICE),
     ),
     Extra(
-        "non-coding-intron",
-        frozenset({"non_coding_transcript_variant"}),
+        "splice-region-by-other-writing",
         frozenset(),
-        lambda facts, ours, theirs: not facts.transcript.coding,
+        frozenset({"splice_region_variant"}),
+        lambda facts, ours, theirs: facts.near_exon_edge and len(facts.writings) > 1,
+    ),
+    Extra(
+        "splice-region-one-base-further",
+        frozenset(),
+        frozenset({"splice_region_variant"}),
+        lambda facts, ours, theirs: facts.kind == "indel" and facts.next_to_splice_region,
+    ),
+    Extra(
+        "intron-unanswered",
+        frozenset({"intron_variant"}),
+        frozenset(),
+        lambda facts, ours, theirs: facts.in_intron and not theirs - STRUCTURAL,
     ),
     Extra("structural-term", frozenset(), STRUCTURAL, lambda facts, ours, theirs: True),
     Extra(
@@ -87,16 +99,17 @@ def _delins(facts: Facts, ours: Terms, theirs: Terms) -> bool:
     in_frame = facts.kind == "indel" and facts.growth % 3 == 0
     if not in_frame or facts.crosses_every_way or not ours & (IN_FRAME | {"stop_gained"}):
         return False
-    return ("stop_gained" in ours) == _early_stop(facts) and theirs <= IN_FRAME | {"stop_gained"}
+    told = theirs - SPLICE <= IN_FRAME | {"stop_gained"}
+    return told and ("stop_gained" in ours) == _early_stop(facts)
 
 
 def _silent_delins(facts: Facts, ours: Terms, theirs: Terms) -> bool:
     return (
         facts.kind == "indel"
-        and not theirs
+        and not theirs - SPLICE
         and facts.growth % 3 != 0
         and facts.proteins is not None
-        and ours == {"frameshift_variant"}
+        and ours - SPLICE == {"frameshift_variant"}
     )
 
 
@@ -161,6 +174,13 @@ WHOLES = (
     Whole(
         "across-exon-border",
         lambda facts, ours, theirs: facts.crosses_every_way and bool(ours & SITE),
+    ),
+    Whole(
+        "indel-at-splice-site",
+        lambda facts, ours, theirs: facts.kind == "indel"
+        and facts.alters_splice_site_every_way
+        and bool(ours & SITE)
+        and not theirs & SITE,
     ),
     Whole("inserted-at-exon-border", lambda facts, ours, theirs: facts.inserted_at_edge),
     Whole(

@@ -103,17 +103,47 @@ class Facts:
     @cached_property
     def writings_disagree_on_splicing(self) -> bool:
         """Whether one writing alters a splice site or crosses an exon's border and another not."""
-        per_place = [self.touches(site) for site in self.splice_sites]
+        per_place = [self.alters(site) for site in self.splice_sites]
         per_place += [self.crosses(edge) for edge in self.edges]
         return any(any(each) and not all(each) for each in per_place)
 
     @cached_property
+    def alters_splice_site_every_way(self) -> bool:
+        return any(all(self.alters(site)) for site in self.splice_sites)
+
+    def alters(self, span: Span) -> list[bool]:
+        """As :meth:`touches`, but an insertion must stand between two bases of ``span``."""
+        low, high = span
+        return [
+            first <= high and last >= low if ref else low < first <= high
+            for first, last, ref, _ in self.writings
+        ]
+
+    @cached_property
     def near_exon_edge(self) -> bool:
         """Whether any writing is in the last 3 bases of an exon or the first 8 of an intron."""
+        return self._in_splice_region(0)
+
+    @cached_property
+    def next_to_splice_region(self) -> bool:
+        return self._in_splice_region(1)
+
+    def _in_splice_region(self, reach: int) -> bool:
         spans = []
         for first, last in self.transcript.introns:
             spans += [(first - 3, first + 7), (last - 7, last + 3)]
-        return any(any(self.touches(span)) for span in spans)
+        return any(any(self.touches(span, reach)) for span in spans)
+
+    @cached_property
+    def in_intron(self) -> bool:
+        """Whether every writing lies within one intron."""
+        return any(
+            all(
+                begin <= first and last <= end and (bool(ref) or begin < first)
+                for first, last, ref, _ in self.writings
+            )
+            for begin, end in self.transcript.introns
+        )
 
     @cached_property
     def first_codon(self) -> bool:

@@ -208,7 +208,10 @@ def main() -> int:
         print("  ", each)
     print(f"normalised as norm does: {tally.normalised['same']:,} of {tally.normalised['n']:,}")
     ratio = tally.seconds["ours"] / tally.seconds["csq"]
-    print(f"processor seconds: ours {tally.seconds['ours']:.1f}, csq {tally.seconds['csq']:.1f}", end="")
+    print(
+        f"processor seconds: ours {tally.seconds['ours']:.1f}, csq {tally.seconds['csq']:.1f}",
+        end="",
+    )
     print(f"; ratio {ratio:.1f}")
     return 0
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from Bio.SeqUtils import seq1
 
-from genomics.consequence import Consequence, by_severity, protein_window, representative
+from genomics.consequence import Consequence, by_severity, protein_window, with_others
 from genomics.vcf import Allele, VcfRecord
 from genomics.vcf_header import VcfHeader
 
@@ -50,7 +50,7 @@ class Annotation:
         ):
             # One ALT and one annotated allele are the same, however the annotator trimmed it.
             mine = entries
-        return representative(_each(mine, read))
+        return with_others(_each(mine, read))
 
     def _entries(self, record: VcfRecord) -> Iterator[Fields]:
         for entry in (record.info(self.info_id) or "").split(","):

@@ -75,7 +75,9 @@ class GeneCaller:
         """
         found = with_others(self.consequences(variant))
         if found is None:
-            found = Consequence.of(terms=_INTERGENIC, source=SOURCE, hgvs_g=self.genomic_name(variant))
+            found = Consequence.of(
+                terms=_INTERGENIC, source=SOURCE, hgvs_g=self.genomic_name(variant)
+            )
         if is_pseudoautosomal(variant.build, variant.chrom, variant.position):
             found = replace(found, note=found.note or PSEUDOAUTOSOMAL)
         return found
@@ -110,12 +112,19 @@ class GeneCaller:
         left = Change(position, position + len(ref) - 1, ref, alt)
         return left, three_prime(left, 1, bases)
 
-    def touched(self, variant: Variant) -> list[tuple[TranscriptModel, Change]]:
-        """Return each transcript that a variant may touch, and the variant's leftmost change."""
+    def touched(self, variant: Variant) -> list[tuple[TranscriptModel, Change, Change]]:
+        """Return each transcript that a variant may touch, with the writings of its change there.
+
+        The first is the one by which its effect is judged, the second the one by which HGVS names
+        it.
+        """
         left, right = self.placements(variant)
         contig, _, _ = self._reader(variant.chrom)
-        found = self._genes.overlapping(contig, left.low, right.high)
-        return [(self.model(transcript), left) for transcript in found]
+        models = map(self.model, self._genes.overlapping(contig, left.low, right.high))
+        return [
+            (each, each.judged(left, right), right if each.transcript.strand > 0 else left)
+            for each in models
+        ]
 
     def model(self, transcript: Transcript) -> TranscriptModel:
         """Return the model of a transcript, kept for the next variant near by."""

@@ -1,6 +1,6 @@
 """What speaks against the loss of function that a term alone would suggest.
 
-The rules are those by which ClinGen weakens PVS1 (Abou Tayoun et al., Human Mutation 2018, 39:1517):
+The rules are those by which ClinGen weakens PVS1 (Abou Tayoun et al., Hum Mutat 2018;39:1517):
 nonsense-mediated decay is escaped by stops in the last exon and in the last 50 bases of the exon
 before it, a protein that loses less than a tenth may still work, and a start codon may be replaced
 by one that follows. Each is given as a sentence with its figures.

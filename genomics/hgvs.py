@@ -1,4 +1,4 @@
-"""Names of changes by the HGVS recommendations (version 21): ``g.``, ``m.``, ``c.``, ``n.``, ``p.``.
+"""Names of changes by the HGVS recommendations (version 21): ``g. m. c. n. p.``
 
 Insertions and deletions are named where the 3' rule puts them; :func:`three_prime` moves them
 there. Protein changes are predictions; the brackets that mark them so are left out, as VEP and
@@ -19,7 +19,10 @@ _MAX_SHIFT_BP = 1000
 Namer = Callable[[int], str | None]
 """``namer(position)``: how a 1-based position on the + strand is written; None outside."""
 
-THREE = {letter: seq3(letter, custom_map={STOP: "Ter", "U": "Sec"}) for letter in "ACDEFGHIKLMNPQRSTVWYUX*"}
+THREE = {
+    letter: seq3(letter, custom_map={STOP: "Ter", "U": "Sec"})
+    for letter in "ACDEFGHIKLMNPQRSTVWYUX*"
+}
 
 
 @dataclass(frozen=True, slots=True)

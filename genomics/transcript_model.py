@@ -141,7 +141,7 @@ class TranscriptModel:
         left, right : Change
             The same change moved as far left, and as far right, as the sequence allows.
         """
-        judged = self._judged(left, right)
+        judged = self.judged(left, right)
         terms = region_terms(self.transcript, judged)
         protein: ProteinChange | None = None
         edit = self.edit(judged)
@@ -179,6 +179,26 @@ class TranscriptModel:
             ref, alt = reverse_complement(ref), reverse_complement(alt)
         return offset, ref, alt
 
+    def position_of(self, offset: int) -> int:
+        """Return the position of a 0-based place in the coding sequence."""
+        coding, strand = self.transcript.coding, self.transcript.strand
+        for first, last in coding if strand > 0 else reversed(coding):
+            length = last - first + 1
+            if offset < length:
+                return first + offset if strand > 0 else last - offset
+            offset -= length
+        raise IndexError(f"{self.transcript.name}: the coding sequence ends before {offset}")
+
+    def change_of(self, first: int, ref: str, alt: str) -> Change:
+        """Return bases of the coding sequence, replaced from a position on, as a trimmed change."""
+        if self.transcript.strand < 0:
+            ref, alt = reverse_complement(ref), reverse_complement(alt)
+        while ref and alt and ref[-1] == alt[-1]:
+            ref, alt = ref[:-1], alt[:-1]
+        while ref and alt and ref[0] == alt[0]:
+            first, ref, alt = first + 1, ref[1:], alt[1:]
+        return Change(first, first + len(ref) - 1, ref, alt)
+
     def edited(
         self, edit: Edit, change: Change | None, hgvs_c: str | None, hgvs_g: str | None
     ) -> Consequence | None:
@@ -200,7 +220,7 @@ class TranscriptModel:
         found = nucleotide_name(change, strand, self.places.name, self._bases)
         return None if found is None else self._prefix + found
 
-    def _judged(self, left: Change, right: Change) -> Change:
+    def judged(self, left: Change, right: Change) -> Change:
         """Return the writing of a change by which its effect is judged."""
         if left is right:
             return left
@@ -273,9 +293,7 @@ class TranscriptModel:
             "mutant": protein.after or None,
         }
         if "missense_variant" in terms and len(protein.before) == len(protein.after) == 1:
-            fields["window"] = protein_window(
-                sequence.protein.removesuffix(STOP), protein.position
-            )
+            fields["window"] = protein_window(sequence.protein.removesuffix(STOP), protein.position)
             return fields
         windows = haplotype_windows(sequence, protein)
         if windows is not None:

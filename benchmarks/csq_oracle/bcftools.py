@@ -31,7 +31,9 @@ _NAMES = {
     "3_prime_utr": "3_prime_UTR_variant",
     "non_coding": "non_coding_transcript_exon_variant",
 }
-_CALL = "import pysam.bcftools as b, sys; getattr(b, sys.argv[1])(*sys.argv[2:], catch_stdout=False)"
+_CALL = (
+    "import pysam.bcftools as b, sys; getattr(b, sys.argv[1])(*sys.argv[2:], catch_stdout=False)"
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,7 @@ def write_vcf(path: Path, lengths: Mapping[str, int], variants: Sequence[Variant
     contigs = "".join(f"##contig=<ID={name},length={n}>\n" for name, n in lengths.items())
     place = {name: number for number, name in enumerate(lengths)}
     ordered = sorted(enumerate(variants), key=lambda each: (place[each[1].chrom], each[1].position))
-    rows = "".join(
-        f"{v.chrom}\t{v.position}\t{n}\t{v.ref}\t{v.alt}\t.\t.\t.\n" for n, v in ordered
-    )
+    rows = "".join(f"{v.chrom}\t{v.position}\t{n}\t{v.ref}\t{v.alt}\t.\t.\t.\n" for n, v in ordered)
     columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     path.write_text(f"##fileformat=VCFv4.2\n{contigs}{columns}{rows}")
 
@@ -121,5 +121,7 @@ def _by_transcript(said: str) -> dict[str, Said]:
         terms, gene, *words = [*entry.split("|"), "", "", "", ""]
         read = frozenset(_NAMES.get(term, term) for term in terms.lstrip("*").split("&"))
         before = found.get(gene, Said(frozenset(), "", ""))
-        found[gene] = Said(before.terms | read, before.residues or words[3], before.bases or words[4])
+        found[gene] = Said(
+            before.terms | read, before.residues or words[3], before.bases or words[4]
+        )
     return found

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from csq_oracle.facts import Facts
-
 from genomics.coding import is_start
 
 Terms = frozenset[str]
@@ -177,10 +176,12 @@ WHOLES = (
     ),
     Whole(
         "indel-at-splice-site",
-        lambda facts, ours, theirs: facts.kind == "indel"
-        and facts.alters_splice_site_every_way
-        and bool(ours & SITE)
-        and not theirs & SITE,
+        lambda facts, ours, theirs: (
+            facts.kind == "indel"
+            and facts.alters_splice_site_every_way
+            and bool(ours & SITE)
+            and not theirs & SITE
+        ),
     ),
     Whole("inserted-at-exon-border", lambda facts, ours, theirs: facts.inserted_at_edge),
     Whole(
@@ -201,9 +202,7 @@ def explain(facts: Facts, ours: Terms, theirs: Terms) -> list[str] | None:
     return None if whole is None else [*names, whole.name]
 
 
-def _without_extras(
-    facts: Facts, ours: Terms, theirs: Terms
-) -> tuple[list[str], Terms, Terms]:
+def _without_extras(facts: Facts, ours: Terms, theirs: Terms) -> tuple[list[str], Terms, Terms]:
     names = []
     left, right = ours, theirs
     for each in EXTRAS:

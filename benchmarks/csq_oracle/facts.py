@@ -85,9 +85,7 @@ class Facts:
 
     def crosses(self, edge: int) -> list[bool]:
         """Whether each writing replaces bases on both sides of a border."""
-        return [
-            bool(ref) and first <= edge < last for first, last, ref, _ in self.writings
-        ]
+        return [bool(ref) and first <= edge < last for first, last, ref, _ in self.writings]
 
     @cached_property
     def crosses_every_way(self) -> bool:
@@ -96,9 +94,7 @@ class Facts:
     @cached_property
     def inserted_at_edge(self) -> bool:
         """Whether some writing inserts exactly between an exon and an intron."""
-        return any(
-            not ref and first - 1 in self.edges for first, _, ref, _ in self.writings
-        )
+        return any(not ref and first - 1 in self.edges for first, _, ref, _ in self.writings)
 
     @cached_property
     def writings_disagree_on_splicing(self) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -29,12 +30,15 @@ from csq_oracle.gff import ensembl_gff3
 from csq_oracle.variants import every_snv, genes_of, random_changes
 
 from genomics.caller import GeneCaller
+from genomics.consequence import Consequence
 from genomics.genes import Genes, Transcript
 from genomics.reference import Reference
 from genomics.variant import Variant
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 MITOCHONDRION = "NC_012920.1"
+_RESIDUES = re.compile(r"(\d+)([A-Z*])(?:>\d+([A-Z*]))?")
+_RESIDUE_TERMS = {"missense_variant", "synonymous_variant", "stop_gained"}
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Tally:
     differences: Counter[str] = field(default_factory=Counter)
     unknown: list[str] = field(default_factory=list)
     normalised: Counter[str] = field(default_factory=Counter)
+    residues: Counter[str] = field(default_factory=Counter)
+    other_residues: list[str] = field(default_factory=list)
     seconds: Counter[str] = field(default_factory=Counter)
     variants: int = 0
 
@@ -70,6 +76,7 @@ class Tally:
             "agreement": rows,
             "differences": dict(self.differences.most_common()),
             "unknown": len(self.unknown),
+            "residues": dict(self.residues),
             "normalised": dict(self.normalised),
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }
@@ -111,7 +118,10 @@ def compare(loci: Sequence[Locus], code: int, options: argparse.Namespace, tally
             if named[name].coding:
                 told = said[name].terms if name in said else frozenset()
                 facts = Facts(variant, named[name], bases[variant.chrom])
-                _count(facts, mine.get(name, frozenset()), told, tally)
+                terms = frozenset(mine[name].terms) if name in mine else frozenset()
+                _count(facts, terms, told, tally)
+                if facts.kind == "SNV" and name in mine and name in said:
+                    _compare_residues(mine[name], said[name].residues, tally)
 
 
 def _variants(loci: Sequence[Locus], options: argparse.Namespace) -> Iterator[Variant]:
@@ -133,7 +143,7 @@ def _ours(
     named: dict[str, Transcript],
     variants: Sequence[Variant],
     tally: Tally,
-) -> dict[Variant, dict[str, frozenset[str]]]:
+) -> dict[Variant, dict[str, Consequence]]:
     names = {(each.contig, each.name): name for name, each in named.items()}
     began = time.process_time()
     opened = {
@@ -143,7 +153,7 @@ def _ours(
     called = [opened[each.chrom].consequences(each) for each in variants]
     tally.seconds["ours"] += time.process_time() - began
     return {
-        variant: {names[variant.chrom, str(c.transcript)]: frozenset(c.terms) for c in found}
+        variant: {names[variant.chrom, str(c.transcript)]: c for c in found}
         for variant, found in zip(variants, called, strict=True)
     }
 
@@ -161,6 +171,21 @@ def _count(facts: Facts, ours: frozenset[str], theirs: frozenset[str], tally: Ta
         return
     tally.documented[kind] += 1
     tally.differences.update(names)
+
+
+def _compare_residues(ours: Consequence, theirs: str, tally: Tally) -> None:
+    """Compare a substitution's residues; csq reads selenocysteine as a stop."""
+    match = _RESIDUES.fullmatch(theirs)
+    if match is None or ours.protein_position is None or "U" in (ours.wild_type or ""):
+        return
+    if not _RESIDUE_TERMS & set(ours.terms):
+        return
+    mine = (str(ours.protein_position), ours.wild_type, ours.mutant)
+    tally.residues["n"] += 1
+    same = mine == (match[1], match[2], match[3] or match[2])
+    tally.residues["same"] += same
+    if not same:
+        tally.other_residues.append(f"{ours.hgvs_g} {ours.transcript} {ours.hgvs_p}; {theirs}")
 
 
 def _compare_normalised(
@@ -207,6 +232,9 @@ def main() -> int:
     for each in tally.unknown[: options.examples]:
         print("  ", each)
     print(f"normalised as norm does: {tally.normalised['same']:,} of {tally.normalised['n']:,}")
+    print(f"residues of SNVs as csq: {tally.residues['same']:,} of {tally.residues['n']:,}")
+    for each in tally.other_residues[: options.examples]:
+        print("  ", each)
     ratio = tally.seconds["ours"] / tally.seconds["csq"]
     print(
         f"processor seconds: ours {tally.seconds['ours']:.1f}, csq {tally.seconds['csq']:.1f}",

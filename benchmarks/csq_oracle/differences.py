@@ -94,6 +94,15 @@ def _early_stop(facts: Facts) -> bool | None:
     return new.endswith("*") and len(new) < len(old) + facts.growth // 3
 
 
+def _as_translated(facts: Facts, ours: Terms) -> bool:
+    """Whether our terms agree with the plain translation of the whole, where there is one."""
+    if facts.proteins is None or facts.transcript.recoded or "start_lost" in ours:
+        return True
+    if facts.growth % 3:
+        return not ours & (IN_FRAME | {"synonymous_variant"})
+    return "frameshift_variant" not in ours and ("stop_gained" in ours) == _early_stop(facts)
+
+
 def _delins(facts: Facts, ours: Terms, theirs: Terms) -> bool:
     in_frame = facts.kind == "indel" and facts.growth % 3 == 0
     if not in_frame or facts.crosses_every_way or not ours & (IN_FRAME | {"stop_gained"}):
@@ -148,7 +157,8 @@ def _stop_codon(facts: Facts, ours: Terms, theirs: Terms) -> bool:
 
 def _stop_misread(facts: Facts, ours: Terms, theirs: Terms) -> bool:
     """One of the two sees an early stop, and translating the whole says ours is right."""
-    if facts.growth % 3 or facts.proteins is None or facts.recoded_codon:
+    pure = facts.kind in {"insertion", "deletion"}
+    if not pure or facts.growth % 3 or facts.proteins is None or facts.recoded_codon:
         return False
     differs = ("stop_gained" in ours) != ("stop_gained" in theirs)
     return differs and ("stop_gained" in ours) == _early_stop(facts)
@@ -198,6 +208,8 @@ def explain(facts: Facts, ours: Terms, theirs: Terms) -> list[str] | None:
     names, left, right = _without_extras(facts, ours, theirs)
     if left == right:
         return names
+    if not _as_translated(facts, ours):
+        return None
     whole = next((each for each in WHOLES if each.holds(facts, left, right)), None)
     return None if whole is None else [*names, whole.name]
 

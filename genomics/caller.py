@@ -12,7 +12,7 @@ in an exon if one of its writings lies wholly in one, else in the intron clear o
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from genomics.blocks import BlockReader
 from genomics.consequence import Consequence, with_others
@@ -28,6 +28,16 @@ from genomics.variant import Bases, Variant
 _KEPT_MODELS = 1024
 _INTERGENIC = ("intergenic_variant",)
 PSEUDOAUTOSOMAL = "pseudoautosomal: X and Y cannot be told apart here"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """A sequence by one of its names: its name in the GFF3, and how its changes are named."""
+
+    contig: str
+    bases: Bases
+    prefix: str
+    is_sex_chromosome: bool
 
 
 class GeneCaller:
@@ -57,7 +67,7 @@ class GeneCaller:
                 f"{reference.path}; give genes and reference of the same build"
             )
         self._blocks = BlockReader(reference)
-        self._readers: dict[str, tuple[str, Bases, str]] = {}
+        self._sequences: dict[str, _Sequence] = {}
         # By identity: the genes keep every transcript alive, and hashing one is slow.
         self._models: OrderedDict[int, TranscriptModel] = OrderedDict()
 
@@ -75,11 +85,12 @@ class GeneCaller:
         """
         found = with_others(self.consequences(variant))
         if found is None:
-            found = Consequence.of(
-                terms=_INTERGENIC, source=SOURCE, hgvs_g=self.genomic_name(variant)
-            )
-        if is_pseudoautosomal(variant.build, variant.chrom, variant.position):
-            found = replace(found, note=found.note or PSEUDOAUTOSOMAL)
+            genomic = self.genomic_name(variant)
+            found = Consequence.of(terms=_INTERGENIC, source=SOURCE, hgvs_g=genomic)
+        if self._sequence(variant.chrom).is_sex_chromosome and is_pseudoautosomal(
+            variant.build, variant.chrom, variant.position
+        ):
+            return found.but(note=found.note or PSEUDOAUTOSOMAL)
         return found
 
     def consequences(self, variant: Variant) -> list[Consequence]:
@@ -88,23 +99,25 @@ class GeneCaller:
         A variant in a pseudoautosomal region of Y on which the GFF3 has no gene is read on X.
         """
         found = self._consequences(variant)
-        if not found:
+        if not found and self._sequence(variant.chrom).is_sex_chromosome:
             twin = self._twin_on_x(variant)
             if twin is not None:
                 genomic = self.genomic_name(variant)
-                found = [replace(each, hgvs_g=genomic) for each in self._consequences(twin)]
+                found = [each.but(hgvs_g=genomic) for each in self._consequences(twin)]
         return found
 
     def genomic_name(self, variant: Variant) -> str | None:
         """Return the ``g.`` name (``m.`` on the mitochondrion) of a variant."""
-        _, bases, prefix = self._reader(variant.chrom)
+        here = self._sequence(variant.chrom)
+        if len(variant.ref) == len(variant.alt) == 1:
+            return f"{here.prefix}{variant.position}{variant.ref}>{variant.alt}"
         _, right = self.placements(variant)
-        name = nucleotide_name(right, 1, str, bases)
-        return None if name is None else prefix + name
+        name = nucleotide_name(right, 1, str, here.bases)
+        return None if name is None else here.prefix + name
 
     def placements(self, variant: Variant) -> tuple[Change, Change]:
         """Return a variant's change moved as far left, and as far right, as the sequence allows."""
-        _, bases, _ = self._reader(variant.chrom)
+        bases = self._sequence(variant.chrom).bases
         aligned = variant.left_aligned(bases)
         position, ref, alt = aligned.position, aligned.ref, aligned.alt
         if len(ref) != len(alt) and ref[0] == alt[0]:
@@ -119,7 +132,7 @@ class GeneCaller:
         it.
         """
         left, right = self.placements(variant)
-        contig, _, _ = self._reader(variant.chrom)
+        contig = self._sequence(variant.chrom).contig
         models = map(self.model, self._genes.overlapping(contig, left.low, right.high))
         return [
             (each, each.judged(left, right), right if each.transcript.strand > 0 else left)
@@ -130,7 +143,7 @@ class GeneCaller:
         """Return the model of a transcript, kept for the next variant near by."""
         model = self._models.get(id(transcript))
         if model is None:
-            _, bases, _ = self._reader(transcript.contig)
+            bases = self._sequence(transcript.contig).bases
             model = TranscriptModel(transcript, self._reference, bases)
             self._models[id(transcript)] = model
             if len(self._models) > _KEPT_MODELS:
@@ -138,37 +151,37 @@ class GeneCaller:
         return model
 
     def _consequences(self, variant: Variant) -> list[Consequence]:
-        contig, bases, prefix = self._reader(variant.chrom)
+        here = self._sequence(variant.chrom)
         if len(variant.ref) == len(variant.alt) == 1:
-            return self._substituted(contig, prefix, variant.position, variant.ref, variant.alt)
+            return self._substituted(here, variant.position, variant.ref, variant.alt)
         left, right = self.placements(variant)
         if len(left.ref) == len(left.alt) == 1:
-            return self._substituted(contig, prefix, left.first, left.ref, left.alt)
-        touched = self._genes.overlapping(contig, left.low, right.high)
+            return self._substituted(here, left.first, left.ref, left.alt)
+        touched = self._genes.overlapping(here.contig, left.low, right.high)
         if not touched:
             return []
-        genomic = prefix + (nucleotide_name(right, 1, str, bases) or "")
+        genomic = here.prefix + (nucleotide_name(right, 1, str, here.bases) or "")
         every = (self.model(each).change(left, right, genomic) for each in touched)
         return [each for each in every if each is not None]
 
-    def _substituted(
-        self, contig: str, prefix: str, position: int, ref: str, alt: str
-    ) -> list[Consequence]:
-        touched = self._genes.overlapping(contig, position, position)
+    def _substituted(self, here: _Sequence, position: int, ref: str, alt: str) -> list[Consequence]:
+        touched = self._genes.overlapping(here.contig, position, position)
         if not touched:
             return []
-        genomic = f"{prefix}{position}{ref}>{alt}"
+        genomic = f"{here.prefix}{position}{ref}>{alt}"
         every = [self.model(each).substitution(position, ref, alt, genomic) for each in touched]
         return [each for each in every if each is not None]
 
-    def _reader(self, chrom: str) -> tuple[str, Bases, str]:
-        """Return a sequence's name in the GFF3, its bases and the prefix of its HGVS names."""
-        found = self._readers.get(chrom)
+    def _sequence(self, chrom: str) -> _Sequence:
+        found = self._sequences.get(chrom)
         if found is None:
             name = self._reference.name_of(chrom) or chrom
-            contig = self._names.get(name, "")
-            prefix = "m." if canonical_name(chrom) == MITOCHONDRION else "g."
-            found = self._readers[chrom] = (contig, self._blocks.on(name), prefix)
+            found = self._sequences[chrom] = _Sequence(
+                contig=self._names.get(name, ""),
+                bases=self._blocks.on(name),
+                prefix="m." if canonical_name(chrom) == MITOCHONDRION else "g.",
+                is_sex_chromosome=canonical_name(chrom) in {"X", "Y"},
+            )
         return found
 
     def _twin_on_x(self, variant: Variant) -> Variant | None:

@@ -7,7 +7,7 @@ Two providers fill it: :mod:`genomics.annotation` reads what VEP or SnpEff wrote
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 WINDOW_FLANK = 50
@@ -200,6 +200,12 @@ class Consequence:
         made.__dict__.update(fields)
         return made
 
+    def but(self, **changes: Any) -> Consequence:
+        """Return a copy with some fields changed, as :meth:`of` makes it."""
+        made = object.__new__(Consequence)
+        made.__dict__.update(self.__dict__, **changes)
+        return made
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
@@ -221,9 +227,11 @@ def representative(consequences: Iterable[Consequence]) -> Consequence | None:
     """
     by_gene: dict[str | None, Consequence] = {}
     for one in consequences:
-        held = by_gene.get(one.gene)
-        if held is None or (one.preference, one.severity) < (held.preference, held.severity):
+        held = by_gene.setdefault(one.gene, one)
+        if one is not held and (one.preference, one.severity) < (held.preference, held.severity):
             by_gene[one.gene] = one
+    if len(by_gene) == 1:
+        return next(iter(by_gene.values()))
     return min(
         by_gene.values(),
         key=lambda one: (one.severity, one.biotype != "protein_coding", one.preference),
@@ -237,7 +245,7 @@ def with_others(consequences: Iterable[Consequence]) -> Consequence | None:
     chosen = representative(every)
     if chosen is None or len(every) == 1:
         return chosen
-    return replace(chosen, others=tuple(each for each in every if each is not chosen))
+    return chosen.but(others=tuple(each for each in every if each is not chosen))
 
 
 def protein_window(protein: str, position: int) -> str:

@@ -61,7 +61,7 @@ class Transcript:
     recoded: frozenset[int] = frozenset()
     start_known: bool = True
 
-    @property
+    @cached_property
     def span(self) -> Span:
         """First and last position."""
         return self.exons[0][0], self.exons[-1][1]

@@ -174,11 +174,15 @@ def _count(facts: Facts, ours: frozenset[str], theirs: frozenset[str], tally: Ta
 
 
 def _compare_residues(ours: Consequence, theirs: str, tally: Tally) -> None:
-    """Compare a substitution's residues; csq reads selenocysteine as a stop."""
+    """Compare a substitution's residues.
+
+    csq reads selenocysteine as a stop, and mitochondrial start codons other than ATG as what they
+    are elsewhere: both are documented, and left out.
+    """
     match = _RESIDUES.fullmatch(theirs)
     if match is None or ours.protein_position is None or "U" in (ours.wild_type or ""):
         return
-    if not _RESIDUE_TERMS & set(ours.terms):
+    if not _RESIDUE_TERMS & set(ours.terms) or "start_retained_variant" in ours.terms:
         return
     mine = (str(ours.protein_position), ours.wild_type, ours.mutant)
     tally.residues["n"] += 1

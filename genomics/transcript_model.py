@@ -89,9 +89,19 @@ class TranscriptModel:
         change = Change(position, position, ref, alt)
         if piece.offset >= 0 or not SPLICE_SITE_TERMS.isdisjoint(piece.terms):
             return self.change(change, change, hgvs_g)
-        fields = self._fields | {"terms": piece.terms, "hgvs_g": hgvs_g}
+        if not piece.terms:
+            return None
+        made, fields = self._new()
+        fields["terms"], fields["hgvs_g"] = piece.terms, hgvs_g
         fields["hgvs_c"] = self._substituted_name(piece, position, ref, alt)
-        return Consequence.of(**fields) if piece.terms else None
+        return made
+
+    def _new(self) -> tuple[Consequence, dict[str, Any]]:
+        """Return a consequence that names this transcript, and its fields to be filled in."""
+        made = Consequence.of()
+        fields = made.__dict__
+        fields.update(self._fields)
+        return made, fields
 
     def _substituted_name(self, piece: Piece, position: int, ref: str, alt: str) -> str | None:
         if self._prefix is None:
@@ -117,13 +127,11 @@ class TranscriptModel:
         after = codons(transcript.code).get(old[:place] + base + old[place + 1 :], "X")
         if before == STOP or after == STOP:
             return None
-        fields = self._fields | {
-            "hgvs_g": hgvs_g,
-            "hgvs_c": self._substituted_name(piece, position, ref, alt),
-            "protein_position": codon + 1,
-            "wild_type": before,
-            "mutant": after,
-        }
+        made, fields = self._new()
+        fields["hgvs_g"] = hgvs_g
+        fields["hgvs_c"] = self._substituted_name(piece, position, ref, alt)
+        fields["protein_position"] = codon + 1
+        fields["wild_type"], fields["mutant"] = before, after
         if before == after:
             fields["terms"] = _merged("synonymous_variant", piece.terms)
             fields["hgvs_p"] = f"p.{THREE[before]}{codon + 1}="
@@ -131,7 +139,7 @@ class TranscriptModel:
             fields["terms"] = _merged("missense_variant", piece.terms)
             fields["hgvs_p"] = f"p.{THREE[before]}{codon + 1}{THREE[after]}"
             fields["window"] = self._padded[codon : codon + 2 * WINDOW_FLANK + 1]
-        return Consequence.of(**fields)
+        return made
 
     def change(self, left: Change, right: Change, hgvs_g: str | None) -> Consequence | None:
         """Return what a change does; None where it leaves the transcript alone.

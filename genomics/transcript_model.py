@@ -157,7 +157,7 @@ class TranscriptModel:
             protein = protein_change(self.sequence, *edit)
         if protein is not None:
             terms |= set(protein.terms)
-        elif edit is not None or self._cuts_coding(judged):
+        elif edit is not None or (judged.ref and self._alters_coding(judged)):
             terms |= self._unread_terms(judged)
         if not terms:
             return None
@@ -232,9 +232,15 @@ class TranscriptModel:
         """Return the writing of a change by which its effect is judged."""
         if left is right:
             return left
+        first, last = self.transcript.span
         for each in (left, right):
-            if self._in_exon(each):
+            if each.high < first or each.low > last:
                 return each
+        inside = [each for each in (left, right) if self._in_exon(each)]
+        if inside:
+            # Where one writing leaves the coding sequence alone, so does the change.
+            beside = (each for each in inside if not self._alters_coding(each))
+            return next(beside, inside[0])
         writings = (right, left) if self.transcript.strand > 0 else (left, right)
         for each in writings:
             if SPLICE_SITE_TERMS.isdisjoint(splice_terms(self.transcript, each)):
@@ -251,8 +257,8 @@ class TranscriptModel:
             change.low, change.high
         )
 
-    def _cuts_coding(self, change: Change) -> bool:
-        return bool(change.ref) and any(touches(change, span) for span in self.transcript.coding)
+    def _alters_coding(self, change: Change) -> bool:
+        return any(touches(change, span) for span in self.transcript.coding)
 
     def _unread_terms(self, change: Change) -> set[str]:
         """Terms for a change of coding bases that reaches beyond its exon or a whole codon."""

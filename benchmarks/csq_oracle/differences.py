@@ -18,6 +18,7 @@ SITE = SPLICE - {"splice_region_variant"}
 IN_FRAME = frozenset(
     {"inframe_insertion", "inframe_deletion", "protein_altering_variant", "missense_variant"}
 )
+_STOP_KEPT = frozenset({"stop_retained_variant", "3_prime_UTR_variant"})
 STRUCTURAL = frozenset({"feature_elongation", "feature_truncation"})
 
 
@@ -140,8 +141,9 @@ def _start(facts: Facts, ours: Terms, theirs: Terms) -> bool:
 
 
 def _stop_kept(facts: Facts, ours: Terms, theirs: Terms) -> bool:
+    """The stop stays where it was: we say so, or see a writing that is behind it."""
     same = facts.proteins is not None and facts.proteins[0] == facts.proteins[1]
-    return facts.last_codon and same and "stop_retained_variant" in ours
+    return facts.last_codon and same and bool(ours & _STOP_KEPT) and "stop_lost" not in ours
 
 
 def _stop_codon(facts: Facts, ours: Terms, theirs: Terms) -> bool:

@@ -6,12 +6,15 @@ SNV around the exons of two genes is compared by its most severe term.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,24 +31,22 @@ _REACH_BP = 12
 
 
 @pytest.fixture
-def csq_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make ``benchmarks/csq_oracle`` importable."""
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Return an importer of the modules in ``benchmarks/csq_oracle``."""
     monkeypatch.syspath_prepend(str(_ROOT / "benchmarks"))
+    return lambda name: importlib.import_module(f"csq_oracle.{name}")
 
 
 @pytest.mark.data
-@pytest.mark.usefixtures("csq_oracle")
 @pytest.mark.parametrize(
     ("record", "name"),
     [("NG_017013.2", "NM_000546.5"), ("NG_012337.3", "NM_012459.4")],
     ids=["TP53, plus strand", "TIMM8B, minus strand"],
 )
 def test_every_snv_around_the_exons_agrees(
-    shared_data: Path, tmp_path: Path, record: str, name: str
+    shared_data: Path, tmp_path: Path, oracle: Callable[[str], Any], record: str, name: str
 ) -> None:
-    from csq_oracle import bcftools
-    from csq_oracle.gff import ensembl_gff3
-
+    bcftools, ensembl_gff3 = oracle("bcftools"), oracle("gff").ensembl_gff3
     folder = shared_data / "genomics/genes"
     reference = Reference.open(folder / f"{record}.fasta")
     genes = Genes.read(folder / f"{record}.gff3")
@@ -106,12 +107,11 @@ def test_a_seeded_part_of_the_benchmark_reaches_its_aim(shared_data: Path) -> No
 
 
 @pytest.mark.data
-@pytest.mark.usefixtures("csq_oracle")
-def test_a_difference_that_is_not_documented_is_not_explained_away(shared_data: Path) -> None:
+def test_a_difference_that_is_not_documented_is_not_explained_away(
+    shared_data: Path, oracle: Callable[[str], Any]
+) -> None:
     """A caller that takes every missense change for a silent one agrees nowhere."""
-    from csq_oracle.differences import explain
-    from csq_oracle.facts import Facts
-
+    explain, facts_of = oracle("differences").explain, oracle("facts").Facts
     folder = shared_data / "genomics/genes"
     reference = Reference.open(folder / "NG_017013.2.fasta")
     genes = Genes.read(folder / "NG_017013.2.gff3")
@@ -119,16 +119,13 @@ def test_a_difference_that_is_not_documented_is_not_explained_away(shared_data: 
     bases = reference.bases("NG_017013.2", 1, reference.lengths["NG_017013.2"])
     for position in range(transcript.coding[3][0], transcript.coding[3][1]):
         variant = Variant(None, "NG_017013.2", position, bases[position - 1], "N")
-        facts = Facts(variant, transcript, bases)
+        facts = facts_of(variant, transcript, bases)
         missense, silent = frozenset({"missense_variant"}), frozenset({"synonymous_variant"})
         assert explain(facts, silent, missense) is None
         assert explain(facts, missense, frozenset({"stop_gained"})) is None
 
 
-@pytest.mark.usefixtures("csq_oracle")
-def test_each_difference_is_in_the_documentation() -> None:
-    from csq_oracle.differences import NAMES
-
+def test_each_difference_is_in_the_documentation(oracle: Callable[[str], Any]) -> None:
     text = (_ROOT / "docs/consequences.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
-    assert listed == set(NAMES)
+    assert listed == set(oracle("differences").NAMES)

@@ -14,7 +14,7 @@ from genomics.reference import Reference
 from genomics.variant import Variant
 
 _FIRST = 10_101
-"""Where the toy gene's coding sequence begins on X and Y of GRCh38: in PAR1, which starts at 10,001."""
+"""Where the toy gene's coding sequence begins on X of GRCh38: in PAR1, which starts at 10,001."""
 
 
 @pytest.mark.parametrize(

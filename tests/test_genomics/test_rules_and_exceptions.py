@@ -128,3 +128,31 @@ def test_a_synonymous_change_that_may_be_none_is_not_called_neutral() -> None:
     assert why_not_scored(open_one).startswith("two readings: synonymous_variant alone, missense")
     sure = replace(open_one, compound=replace(compound, phase="cis"))
     assert classify_by_rule(sure) is not None
+
+
+@pytest.mark.data
+def test_a_base_lost_before_a_start_codon_leaves_it_whole(shared_data: Path) -> None:
+    """AATG without an A is ATG: named c.1del by the 3' rule, but the start is not lost."""
+    folder = shared_data / "genomics/genes"
+    strands = set()
+    for gff3 in sorted(folder.glob("NG_*.gff3")):
+        reference, genes = Reference.open(gff3.with_suffix(".fasta")), Genes.read(gff3)
+        caller = GeneCaller(reference, genes)
+        for transcript in genes.by_contig[gff3.stem]:
+            if not transcript.coding or not transcript.start_known or transcript.frame:
+                continue
+            model = caller.model(transcript)
+            first = model.position_of(0)
+            before = first - transcript.strand
+            base = reference.bases(gff3.stem, before, before)
+            if base != ("A" if transcript.strand > 0 else "T") or not model.places.is_exonic(
+                before
+            ):
+                continue
+            anchor = reference.bases(gff3.stem, before - 1, before - 1)
+            variant = Variant(None, gff3.stem, before - 1, anchor + base, anchor)
+            (found,) = [c for c in caller.consequences(variant) if c.transcript == transcript.name]
+            assert found.hgvs_c == "c.1del"
+            assert found.term == "5_prime_UTR_variant"
+            strands.add(transcript.strand)
+    assert strands == {1, -1}

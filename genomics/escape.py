@@ -17,6 +17,7 @@ from genomics.places import SHORTEST_INTRON_BP
 from genomics.regions import touches
 
 NMD_REACH_BP = 50
+SINGLE_EXON = "the gene has a single exon: no nonsense-mediated decay"
 SMALL_PART = 0.1
 """The part of a protein whose loss may be borne."""
 
@@ -77,7 +78,7 @@ def _escape(transcript: Transcript, place: int) -> Iterator[str]:
         return
     junction = last_junction(transcript)
     if junction is None:
-        yield "the gene has a single exon: no nonsense-mediated decay"
+        yield SINGLE_EXON
     elif place >= junction:
         yield "the new stop is in the last exon: nonsense-mediated decay is likely escaped"
     elif junction - place <= NMD_REACH_BP:

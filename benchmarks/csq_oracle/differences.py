@@ -92,7 +92,7 @@ def _early_stop(facts: Facts) -> bool | None:
     if facts.proteins is None:
         return None
     old, new, _ = facts.proteins
-    return new.endswith("*") and len(new) < len(old) + facts.growth // 3
+    return old != new and new.endswith("*") and len(new) < len(old) + facts.growth // 3
 
 
 def _as_translated(facts: Facts, ours: Terms) -> bool:
@@ -143,7 +143,7 @@ def _start(facts: Facts, ours: Terms, theirs: Terms) -> bool:
 def _stop_kept(facts: Facts, ours: Terms, theirs: Terms) -> bool:
     """The stop stays where it was: we say so, or see a writing that is behind it."""
     same = facts.proteins is not None and facts.proteins[0] == facts.proteins[1]
-    return facts.last_codon and same and bool(ours & _STOP_KEPT) and "stop_lost" not in ours
+    return facts.last_codon and same and ours - SPLICE <= _STOP_KEPT
 
 
 def _stop_codon(facts: Facts, ours: Terms, theirs: Terms) -> bool:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomics.caller import GeneCaller
-from genomics.genes import Genes
+from genomics.genes import Genes, Transcript
+from genomics.places import Places
 from genomics.reference import Reference
 from genomics.regions import terms_at
 from genomics.transcript_model import TranscriptModel
@@ -80,7 +81,7 @@ def _applied(variant: Variant) -> str:
 
 
 @given(_changes(), st.integers(0, 9), st.integers(0, 9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_padding_changes_nothing(
     caller: GeneCaller, variant: Variant, before: int, after: int
 ) -> None:
@@ -88,7 +89,7 @@ def test_padding_changes_nothing(
 
 
 @given(_changes())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_equivalent_writing_gets_one_answer(caller: GeneCaller, variant: Variant) -> None:
     writings = _shifted(variant)
     assert variant in writings
@@ -97,7 +98,7 @@ def test_every_equivalent_writing_gets_one_answer(caller: GeneCaller, variant: V
 
 
 @given(_changes())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_the_c_name_gives_the_patients_sequence_back(caller: GeneCaller, variant: Variant) -> None:
     found = caller.consequences(variant)
     name = found[0].hgvs_c if found else None
@@ -124,7 +125,12 @@ def _by_name(name: str) -> str:
     named = PLUS[first : last + 1]
     if kind == "ins":
         assert last == first + 1
+        # What repeats the bases before it is a dup; what goes on further 3' is named there.
+        assert PLUS[: first + 1][-len(bases) :] != bases
+        assert bases[0] != PLUS[last]
         return PLUS[: first + 1] + bases + PLUS[last:]
+    if kind in {"del", "dup"}:
+        assert named[0] != PLUS[last + 1]
     new = {"del": "", "dup": named * 2, "inv": reverse_complement(named), "delins": bases}[kind]
     return PLUS[:first] + new + PLUS[last + 1 :]
 
@@ -171,3 +177,17 @@ def test_pieces_cover_a_transcript_without_gaps(tmp_path: Path) -> None:
             assert places.coding_offset(position) == transcript.coding_offset(position)
         assert places.piece(transcript.span[0] - 1) is None
         assert places.piece(transcript.span[1] + 1) is None
+
+
+@pytest.mark.parametrize(("strand", "middle"), [(1, "3+4"), (-1, "3+4")])
+def test_the_middle_of_an_odd_intron_is_counted_from_the_exon_before(
+    strand: int, middle: str
+) -> None:
+    # Exons 1-3 and 11-13, an intron of 7 bases between: 4 is +1 or -7, 7 is the middle.
+    exons = ((1, 3), (11, 13))
+    transcript = Transcript("T", "G", "c", strand, "protein_coding", 3, exons, exons)
+    places = Places(transcript, terms_at)
+    assert places.name(7) == middle
+    names = [places.name(position) for position in range(4, 11)]
+    counted = ["3+1", "3+2", "3+3", "3+4", "4-3", "4-2", "4-1"]
+    assert names == (counted if strand > 0 else counted[::-1])

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from Bio.SeqUtils import seq1
 
-from genomics.consequence import Consequence, by_severity, protein_window, representative
+from genomics.consequence import Consequence, by_severity, protein_window, with_others
+from genomics.escape import SINGLE_EXON
 from genomics.vcf import Allele, VcfRecord
 from genomics.vcf_header import VcfHeader
 
@@ -50,7 +51,7 @@ class Annotation:
         ):
             # One ALT and one annotated allele are the same, however the annotator trimmed it.
             mine = entries
-        return representative(_each(mine, read))
+        return with_others(_each(mine, read))
 
     def _entries(self, record: VcfRecord) -> Iterator[Fields]:
         for entry in (record.info(self.info_id) or "").split(","):
@@ -125,7 +126,21 @@ def _read_vep(fields: Fields) -> Consequence | None:
         mutant=(mutant or wild_type) or None,
         window=window,
         note=note,
+        exceptions=_vep_exceptions(terms, fields.get("EXON", "")),
     )
+
+
+def _vep_exceptions(terms: tuple[str, ...], exon: str) -> tuple[str, ...]:
+    """Return what VEP's exon number ("12/12") says against a loss of function.
+
+    More is known where the genes are given; see :mod:`genomics.escape`.
+    """
+    number, _, of = exon.partition("/")
+    if number != of or not number or not {"stop_gained", "frameshift_variant"} & set(terms):
+        return ()
+    if of == "1":
+        return (SINGLE_EXON,)
+    return (f"the change is in the last exon ({exon}): nonsense-mediated decay is likely escaped",)
 
 
 def _vep_preference(fields: Fields) -> int:

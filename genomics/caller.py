@@ -2,33 +2,42 @@
 
 Each transcript that a change touches gets its Sequence Ontology terms, its protein change and its
 HGVS names; the one that stands for the variant is chosen by
-:func:`genomics.consequence.representative`. Changes are judged where left-alignment puts them.
+:func:`genomics.consequence.representative`.
+
+An insertion or deletion in a repeat can be written at several places that give the same sequence.
+It is named where the 3' rule puts it. Its effect is judged where it does least harm to splicing:
+in an exon if one of its writings lies wholly in one, else in the intron clear of the splice sites.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 
-from genomics.coding import (
-    STOP,
-    CodingSequence,
-    ProteinChange,
-    coding_sequence,
-    protein_change,
-    reverse_complement,
-)
-from genomics.consequence import Consequence, by_severity, protein_window, representative
+from genomics.blocks import BlockReader
+from genomics.consequence import Consequence, with_others
+from genomics.contigs import MITOCHONDRION, canonical_name
 from genomics.errors import GenesError
-from genomics.genes import Genes, Span, Transcript
-from genomics.hgvs import Change, coding_name, protein_name, three_prime
+from genomics.genes import Genes, Transcript
+from genomics.hgvs import Change, nucleotide_name, three_prime
+from genomics.par import home_on_x, is_pseudoautosomal
 from genomics.reference import Reference
+from genomics.transcript_model import SOURCE, TranscriptModel
 from genomics.variant import Bases, Variant
 
-SOURCE = "FASTA+GFF3"
-# Introns this short bridge a sequencing difference, they are not spliced (as VEP has it).
-_SHORTEST_INTRON_BP = 13
-_SPLICE_EXON_BP, _SPLICE_INTRON_BP = 3, 8
-_KEPT_SEQUENCES = 256
+_KEPT_MODELS = 1024
+_INTERGENIC = ("intergenic_variant",)
+PSEUDOAUTOSOMAL = "pseudoautosomal: X and Y cannot be told apart here"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """A sequence by one of its names: its name in the GFF3, and how its changes are named."""
+
+    contig: str
+    bases: Bases
+    prefix: str
+    is_sex_chromosome: bool
 
 
 class GeneCaller:
@@ -57,211 +66,127 @@ class GeneCaller:
                 f"{genes.path}: its sequences ({', '.join(list(genes.by_contig)[:5])}) are not in "
                 f"{reference.path}; give genes and reference of the same build"
             )
-        self._sequences: OrderedDict[str, CodingSequence] = OrderedDict()
+        self._blocks = BlockReader(reference)
+        self._sequences: dict[str, _Sequence] = {}
+        # By identity: the genes keep every transcript alive, and hashing one is slow.
+        self._models: OrderedDict[int, TranscriptModel] = OrderedDict()
 
     def has(self, contig: str) -> bool:
         """Whether the GFF3 has genes on this sequence."""
         return self._reference.name_of(contig) in self._names
 
     def consequence(self, variant: Variant) -> Consequence:
-        """Return the consequence that stands for a variant.
+        """Return the consequence that stands for a variant, with those on other transcripts in it.
 
         Parameters
         ----------
         variant : Variant
             With both alleles written out as bases, on a sequence that :meth:`has` knows.
         """
-        found = representative(self.consequences(variant))
-        return found or Consequence(("intergenic_variant",), SOURCE)
+        found = with_others(self.consequences(variant))
+        if found is None:
+            genomic = self.genomic_name(variant)
+            found = Consequence.of(terms=_INTERGENIC, source=SOURCE, hgvs_g=genomic)
+        if self._sequence(variant.chrom).is_sex_chromosome and is_pseudoautosomal(
+            variant.build, variant.chrom, variant.position
+        ):
+            return found.but(note=found.note or PSEUDOAUTOSOMAL)
+        return found
 
     def consequences(self, variant: Variant) -> list[Consequence]:
-        """Return the consequence on every transcript that the variant touches."""
-        change = self._change(variant)
-        contig = self._names[self._reference.name_of(variant.chrom) or ""]
-        low, high = min(change.first, change.last), max(change.first, change.last)
-        touched = self._genes.overlapping(contig, low, high)
-        every = (self._on(transcript, change) for transcript in touched)
-        return [each for each in every if each is not None]
+        """Return the consequence on every transcript that the variant touches.
 
-    def _change(self, variant: Variant) -> Change:
-        aligned = variant.left_aligned(
-            lambda first, last: self._reference.bases(variant.chrom, first, last)
-        )
+        A variant in a pseudoautosomal region of Y on which the GFF3 has no gene is read on X.
+        """
+        found = self._consequences(variant)
+        if not found and self._sequence(variant.chrom).is_sex_chromosome:
+            twin = self._twin_on_x(variant)
+            if twin is not None:
+                genomic = self.genomic_name(variant)
+                found = [each.but(hgvs_g=genomic) for each in self._consequences(twin)]
+        return found
+
+    def genomic_name(self, variant: Variant) -> str | None:
+        """Return the ``g.`` name (``m.`` on the mitochondrion) of a variant."""
+        here = self._sequence(variant.chrom)
+        if len(variant.ref) == len(variant.alt) == 1:
+            return f"{here.prefix}{variant.position}{variant.ref}>{variant.alt}"
+        _, right = self.placements(variant)
+        name = nucleotide_name(right, 1, str, here.bases)
+        return None if name is None else here.prefix + name
+
+    def placements(self, variant: Variant) -> tuple[Change, Change]:
+        """Return a variant's change moved as far left, and as far right, as the sequence allows."""
+        bases = self._sequence(variant.chrom).bases
+        aligned = variant.left_aligned(bases)
         position, ref, alt = aligned.position, aligned.ref, aligned.alt
         if len(ref) != len(alt) and ref[0] == alt[0]:
             position, ref, alt = position + 1, ref[1:], alt[1:]
-        return Change(position, position + len(ref) - 1, ref, alt)
+        left = Change(position, position + len(ref) - 1, ref, alt)
+        return left, three_prime(left, 1, bases)
 
-    def _on(self, transcript: Transcript, change: Change) -> Consequence | None:
-        terms = _splice_terms(transcript, change)
-        protein: ProteinChange | None = None
-        sequence: CodingSequence | None = None
-        if not transcript.coding:
-            terms |= _noncoding_terms(transcript, change)
-        else:
-            terms |= _outside_coding_terms(transcript, change)
-            at_edge = self._at_exon_edge(transcript, change)
-            if at_edge or any(_touches(change, span) for span in transcript.coding):
-                sequence = self._sequence(transcript)
-                protein = _protein_change(sequence, at_edge or change)
-                terms |= set(protein.terms) if protein else _unread_terms(sequence, change)
-        if not terms:
-            return None
-        return self._described(transcript, change, terms, sequence, protein)
+    def touched(self, variant: Variant) -> list[tuple[TranscriptModel, Change, Change]]:
+        """Return each transcript that a variant may touch, with the writings of its change there.
 
-    def _at_exon_edge(self, transcript: Transcript, change: Change) -> Change | None:
-        """Return an insertion between a coding exon and its intron, moved to its 3' end.
-
-        Such an insertion lengthens the coding sequence unless its 3'-most equivalent lies in the
-        intron; None for that, and for any other change.
+        The first is the one by which its effect is judged, the second the one by which HGVS names
+        it.
         """
-        at_edge = not change.ref and any(
-            change.first in {first, last + 1}
-            and transcript.exon_offset(change.first - (change.first == first)) is None
-            for first, last in transcript.coding
-        )
-        if not at_edge:
+        left, right = self.placements(variant)
+        contig = self._sequence(variant.chrom).contig
+        models = map(self.model, self._genes.overlapping(contig, left.low, right.high))
+        return [
+            (each, each.judged(left, right), right if each.transcript.strand > 0 else left)
+            for each in models
+        ]
+
+    def model(self, transcript: Transcript) -> TranscriptModel:
+        """Return the model of a transcript, kept for the next variant near by."""
+        model = self._models.get(id(transcript))
+        if model is None:
+            bases = self._sequence(transcript.contig).bases
+            model = TranscriptModel(transcript, self._reference, bases)
+            self._models[id(transcript)] = model
+            if len(self._models) > _KEPT_MODELS:
+                self._models.popitem(last=False)
+        return model
+
+    def _consequences(self, variant: Variant) -> list[Consequence]:
+        here = self._sequence(variant.chrom)
+        if len(variant.ref) == len(variant.alt) == 1:
+            return self._substituted(here, variant.position, variant.ref, variant.alt)
+        left, right = self.placements(variant)
+        if len(left.ref) == len(left.alt) == 1:
+            return self._substituted(here, left.first, left.ref, left.alt)
+        touched = self._genes.overlapping(here.contig, left.low, right.high)
+        if not touched:
+            return []
+        genomic = here.prefix + (nucleotide_name(right, 1, str, here.bases) or "")
+        every = (self.model(each).change(left, right, genomic) for each in touched)
+        return [each for each in every if each is not None]
+
+    def _substituted(self, here: _Sequence, position: int, ref: str, alt: str) -> list[Consequence]:
+        touched = self._genes.overlapping(here.contig, position, position)
+        if not touched:
+            return []
+        genomic = f"{here.prefix}{position}{ref}>{alt}"
+        every = [self.model(each).substitution(position, ref, alt, genomic) for each in touched]
+        return [each for each in every if each is not None]
+
+    def _sequence(self, chrom: str) -> _Sequence:
+        found = self._sequences.get(chrom)
+        if found is None:
+            name = self._reference.name_of(chrom) or chrom
+            found = self._sequences[chrom] = _Sequence(
+                contig=self._names.get(name, ""),
+                bases=self._blocks.on(name),
+                prefix="m." if canonical_name(chrom) == MITOCHONDRION else "g.",
+                is_sex_chromosome=canonical_name(chrom) in {"X", "Y"},
+            )
+        return found
+
+    def _twin_on_x(self, variant: Variant) -> Variant | None:
+        position = home_on_x(variant.build, variant.chrom, variant.position)
+        name = None if position is None else self._reference.name_of("X")
+        if position is None or name is None or name not in self._names:
             return None
-        moved = three_prime(change, transcript.strand, self._bases_of(transcript.contig))
-        coding = (transcript.coding_offset(place) for place in (moved.first, moved.last))
-        return None if all(offset is None for offset in coding) else moved
-
-    def _bases_of(self, contig: str) -> Bases:
-        """Return a reader of a sequence's bases that gives "" beyond its ends."""
-        length = self._reference.lengths[self._reference.name_of(contig) or ""]
-
-        def bases(first: int, last: int) -> str:
-            inside = 1 <= first <= last <= length
-            return self._reference.bases(contig, first, last) if inside else ""
-
-        return bases
-
-    def _described(
-        self,
-        transcript: Transcript,
-        change: Change,
-        terms: set[str],
-        sequence: CodingSequence | None,
-        protein: ProteinChange | None,
-    ) -> Consequence:
-        window, note = None, None
-        if sequence is not None and protein is not None and "missense_variant" in terms:
-            window, note = _window(sequence, protein)
-        return Consequence(
-            terms=by_severity(terms),
-            source=SOURCE,
-            gene=transcript.gene,
-            transcript=transcript.name,
-            biotype=transcript.biotype,
-            preference=transcript.preference,
-            hgvs_c=coding_name(transcript, change, self._bases_of(transcript.contig)),
-            hgvs_p=protein_name(sequence.protein, protein) if sequence and protein else None,
-            protein_position=protein.position if protein else None,
-            wild_type=(protein.before or None) if protein else None,
-            mutant=(protein.after or None) if protein else None,
-            window=window,
-            note=note,
-        )
-
-    def _sequence(self, transcript: Transcript) -> CodingSequence:
-        key = f"{transcript.contig}\t{transcript.name}\t{transcript.span}"
-        if key not in self._sequences:
-            self._sequences[key] = coding_sequence(transcript, self._reference)
-            if len(self._sequences) > _KEPT_SEQUENCES:
-                self._sequences.popitem(last=False)
-        self._sequences.move_to_end(key)
-        return self._sequences[key]
-
-
-def _touches(change: Change, span: Span) -> bool:
-    """Whether a change alters ``span``; an insertion must stand strictly inside it."""
-    if change.ref:
-        return change.first <= span[1] and change.last >= span[0]
-    return span[0] < change.first <= span[1]
-
-
-def _splice_terms(transcript: Transcript, change: Change) -> set[str]:
-    terms: set[str] = set()
-    for first, last in transcript.introns:
-        near = (first - _SPLICE_EXON_BP, last + _SPLICE_EXON_BP)
-        if last - first + 1 < _SHORTEST_INTRON_BP or not _touches(change, near):
-            continue
-        sites = {"left": (first, first + 1), "right": (last - 1, last)}
-        donor, acceptor = ("left", "right") if transcript.strand > 0 else ("right", "left")
-        if _touches(change, sites[donor]):
-            terms.add("splice_donor_variant")
-        if _touches(change, sites[acceptor]):
-            terms.add("splice_acceptor_variant")
-        regions = (
-            (first - _SPLICE_EXON_BP, first + _SPLICE_INTRON_BP - 1),
-            (last - _SPLICE_INTRON_BP + 1, last + _SPLICE_EXON_BP),
-        )
-        if not terms and any(_touches(change, region) for region in regions):
-            terms.add("splice_region_variant")
-        if _touches(change, (first + 2, last - 2)):
-            terms.add("intron_variant")
-    if not terms and any(_touches(change, span) for span in transcript.introns):
-        terms.add("intron_variant")
-    return terms
-
-
-def _noncoding_terms(transcript: Transcript, change: Change) -> set[str]:
-    if any(_touches(change, span) for span in transcript.exons):
-        return {"non_coding_transcript_exon_variant"}
-    inside = _touches(change, transcript.span)
-    return {"non_coding_transcript_variant"} if inside else set()
-
-
-def _outside_coding_terms(transcript: Transcript, change: Change) -> set[str]:
-    terms = set()
-    low, high = transcript.coding_span
-    before, after = "5_prime_UTR_variant", "3_prime_UTR_variant"
-    if transcript.strand < 0:
-        before, after = after, before
-    for first, last in transcript.exons:
-        if first < low and _touches(change, (first, min(last, low - (1 if change.ref else 0)))):
-            terms.add(before)
-        if last > high and _touches(change, (max(first, high + (1 if change.ref else 0)), last)):
-            terms.add(after)
-    return terms
-
-
-def _protein_change(sequence: CodingSequence, change: Change) -> ProteinChange | None:
-    """Return the protein change of bases that lie wholly in one coding exon, else None."""
-    transcript = sequence.transcript
-    if change.ref:
-        within = any(
-            first <= change.first and change.last <= last for first, last in transcript.coding
-        )
-        if not within:
-            return None
-    forward = transcript.strand > 0
-    ref = change.ref if forward else reverse_complement(change.ref)
-    alt = change.alt if forward else reverse_complement(change.alt)
-    begin, before = (change.first, change.last) if forward else (change.last, change.first)
-    offset = transcript.coding_offset(begin)
-    if offset is None and not ref:
-        # At the exon's end nothing follows the insertion: count from the base before it.
-        previous = transcript.coding_offset(before)
-        offset = None if previous is None else previous + 1
-    return None if offset is None else protein_change(sequence, offset, ref, alt)
-
-
-def _unread_terms(sequence: CodingSequence, change: Change) -> set[str]:
-    """Terms for a change of coding bases that reaches beyond its exon or a whole codon."""
-    transcript = sequence.transcript
-    low, high = transcript.coding_span
-    start = (low, low + 2) if transcript.strand > 0 else (high - 2, high)
-    stop = (high - 2, high) if transcript.strand > 0 else (low, low + 2)
-    terms = set()
-    if sequence.starts_at_codon and _touches(change, start):
-        terms.add("start_lost")
-    if sequence.protein.endswith(STOP) and _touches(change, stop):
-        terms.add("stop_lost")
-    return terms or {"coding_sequence_variant"}
-
-
-def _window(sequence: CodingSequence, change: ProteinChange) -> tuple[str | None, str | None]:
-    if len(change.before) != 1 or len(change.after) != 1:
-        return None, "changes several residues; the model reads single substitutions"
-    return protein_window(sequence.protein.removesuffix(STOP), change.position), None
+        return replace(variant, chrom=self._names[name], position=position)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from Bio.Data import CodonTable
-from Bio.Seq import Seq
 
+from genomics.consequence import WINDOW_FLANK
 from genomics.genes import MITOCHONDRIAL_CODE, Transcript
 from genomics.reference import Reference
 
 STOP = "*"
 _UNKNOWN = "X"
+_COMPLEMENT = str.maketrans("ACGTRYKMBVDHacgt", "TGCAYRMKVBHDtgca")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class CodingSequence:
         Translation up to and with the stop (``*``); ``U`` for recoded selenocysteines.
     recoded : frozenset of int
         0-based codons whose TGA is read as selenocysteine.
+    read : str
+        What a ribosome reads: ``bases`` from the first whole codon on, then ``tail``; on the
+        mitochondrion with the A that complete its last codon.
+    starts_at_codon : bool
+        Whether the first codon is the transcript's own start codon.
     """
 
     bases: str
@@ -37,16 +43,16 @@ class CodingSequence:
     transcript: Transcript
     protein: str
     recoded: frozenset[int] = frozenset()
+    read: str = ""
+    starts_at_codon: bool = False
 
     @property
-    def starts_at_codon(self) -> bool:
-        """Whether the first codon is the transcript's own start codon."""
-        transcript = self.transcript
-        whole = transcript.start_known and transcript.frame == 0
-        return whole and is_start(self.bases[:3], transcript.code)
+    def residues(self) -> int:
+        """Length of the protein, without its stop."""
+        return len(self.protein) - self.protein.endswith(STOP)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProteinChange:
     """What a change of coding bases does to the protein.
 
@@ -58,42 +64,41 @@ class ProteinChange:
         1-based position of the first changed residue (of the codon, where none changed).
     before, after : str
         The residues that differ, without those shared at either side; equal for a silent change.
-    mutated : str or None
-        The new protein up to and with its stop, for insertions and deletions; None for
-        substitutions.
+        ``after`` ends with ``*`` where a new stop is met, and runs up to and with the new stop
+        where the old one is lost. Of a frameshift they hold the first changed residue only.
+    shift : bool
+        Whether the reading frame is lost.
+    stop : int or None
+        1-based position of the new stop in the new protein, for a frameshift or a lost stop; None
+        where none follows, or the old one stays.
     """
 
     terms: tuple[str, ...]
     position: int
     before: str
     after: str
-    mutated: str | None = None
+    shift: bool = False
+    stop: int | None = None
 
 
 def coding_sequence(transcript: Transcript, reference: Reference) -> CodingSequence:
     """Read and translate the coding sequence of a transcript."""
     bases = _spliced(transcript, reference, transcript.coding)
     whole = _spliced(transcript, reference, transcript.exons)
-    first = transcript.coding_span[0] if transcript.strand > 0 else transcript.coding_span[1]
-    start = transcript.exon_offset(first) or 0
+    tail = whole[transcript.coding_in_exons[0] + len(bases) :]
+    frame, code = transcript.frame, transcript.code
     recoded = frozenset(
-        (offset - transcript.frame) // 3
+        (offset - frame) // 3
         for offset in map(transcript.coding_offset, transcript.recoded)
         if offset is not None
     )
-    protein = translate(bases[transcript.frame :], transcript.code, recoded)
-    sequence = CodingSequence(bases, whole[start + len(bases) :], transcript, protein, recoded)
-    return replace(sequence, protein=_initiated(sequence, protein, bases))
-
-
-def _initiated(sequence: CodingSequence, protein: str, bases: str) -> str:
-    """Return the protein with methionine first where ``bases`` begin with a start codon.
-
-    Whichever start codon it is, translation begins with methionine.
-    """
-    if sequence.starts_at_codon and is_start(bases[:3], sequence.transcript.code):
-        return "M" + protein[1:]
-    return protein
+    starts = transcript.start_known and frame == 0 and is_start(bases[:3], code)
+    protein = translate(bases[frame:], code, recoded)
+    if starts:
+        # Whichever start codon it is, translation begins with methionine.
+        protein = "M" + protein[1:]
+    read = _completed(bases[frame:] + tail, code)
+    return CodingSequence(bases, tail, transcript, protein, recoded, read, starts)
 
 
 def _spliced(
@@ -105,7 +110,13 @@ def _spliced(
 
 def reverse_complement(bases: str) -> str:
     """Return the bases of the other strand, in its direction."""
-    return str(Seq(bases).reverse_complement())
+    return bases.translate(_COMPLEMENT)[::-1]
+
+
+def _completed(bases: str, code: int) -> str:
+    """Complete the last codon of a mitochondrial sequence with A, as polyadenylation does."""
+    missing = -len(bases) % 3 if code == MITOCHONDRIAL_CODE else 0
+    return bases + "A" * missing
 
 
 def translate(bases: str, code: int, recoded: frozenset[int] = frozenset()) -> str:
@@ -114,11 +125,10 @@ def translate(bases: str, code: int, recoded: frozenset[int] = frozenset()) -> s
     A last incomplete codon is dropped, but on the mitochondrion completed with A: its transcripts
     get the end of their stop codon by polyadenylation.
     """
-    if code == MITOCHONDRIAL_CODE and len(bases) % 3:
-        bases += "A" * (3 - len(bases) % 3)
+    bases, table = _completed(bases, code), codons(code)
     residues = []
     for codon in range(len(bases) // 3):
-        residue = _residue(bases[3 * codon : 3 * codon + 3], code)
+        residue = table.get(bases[3 * codon : 3 * codon + 3], _UNKNOWN)
         if residue == STOP and codon in recoded:
             residue = "U"
         residues.append(residue)
@@ -128,11 +138,13 @@ def translate(bases: str, code: int, recoded: frozenset[int] = frozenset()) -> s
 
 
 @cache
-def _residue(codon: str, code: int) -> str:
+def codons(code: int) -> dict[str, str]:
+    """Return the residue of each codon, ``*`` for a stop, in NCBI's genetic code ``code``."""
     table = CodonTable.unambiguous_dna_by_id[code]
-    return STOP if codon in table.stop_codons else table.forward_table.get(codon, _UNKNOWN)
+    return dict(table.forward_table) | dict.fromkeys(table.stop_codons, STOP)
 
 
+@cache
 def is_start(codon: str, code: int) -> bool:
     """Whether a codon starts translation: ATG, and on the mitochondrion its other starts."""
     if code == MITOCHONDRIAL_CODE:
@@ -145,6 +157,9 @@ def protein_change(
 ) -> ProteinChange | None:
     """Work out the effect of replacing coding bases.
 
+    Only the codons from the change on are translated, up to where the protein is the old one
+    again or ends.
+
     Parameters
     ----------
     sequence : CodingSequence
@@ -156,129 +171,148 @@ def protein_change(
     Returns
     -------
     ProteinChange or None
-        None where the bases are in an incomplete codon at either end.
+        None where the bases are in an incomplete codon at either end, or after the stop.
     """
-    frame = sequence.transcript.frame
-    if offset < frame:
+    at = offset - sequence.transcript.frame
+    if at < 0 or at // 3 >= len(sequence.protein):
         return None
-    if len(ref) == len(alt):
-        return _substitution(sequence, offset, alt)
-    return _length_change(sequence, offset, ref, alt)
-
-
-def _substitution(sequence: CodingSequence, offset: int, alt: str) -> ProteinChange | None:
-    frame, code = sequence.transcript.frame, sequence.transcript.code
-    first, last = (offset - frame) // 3, (offset + len(alt) - 1 - frame) // 3
-    begin, end = frame + 3 * first, frame + 3 * last + 3
-    old = sequence.bases[begin:end]
-    if len(old) < 3 * (last - first + 1) and code == MITOCHONDRIAL_CODE:
-        old = old.ljust(3 * (last - first + 1), "A")
-    if len(old) < 3 * (last - first + 1) or last >= len(sequence.protein):
-        return None
-    new = old[: offset - begin] + alt + old[offset - begin + len(alt) :]
-    before = sequence.protein[first : last + 1]
-    after = _translate_whole(new, code)
-    if first == 0:
-        after = _initiated(sequence, after, new)
-    position, before, after = _differing(first + 1, before, after)
-    terms = _substitution_terms(sequence, first, new, before, after)
-    return ProteinChange(terms, position, before, after)
-
-
-def _translate_whole(bases: str, code: int) -> str:
-    return "".join(_residue(bases[place : place + 3], code) for place in range(0, len(bases), 3))
-
-
-def _substitution_terms(
-    sequence: CodingSequence, first: int, new: str, before: str, after: str
-) -> tuple[str, ...]:
-    if first == 0 and sequence.starts_at_codon:
-        if not is_start(new[:3], sequence.transcript.code):
-            return ("start_lost",)
-        if before == after:
-            return ("start_retained_variant", "synonymous_variant")
-    if before == after:
-        return ("stop_retained_variant",) if STOP in before else ("synonymous_variant",)
-    if STOP in after and STOP not in before:
-        return ("stop_gained",)
-    if STOP in before:
-        return ("stop_lost",)
-    return ("missense_variant",)
-
-
-def _differing(position: int, before: str, after: str) -> tuple[int, str, str]:
-    """Drop the residues that both share at either side; leave one where all are shared."""
-    while len(before) > 1 and len(after) > 1 and before[0] == after[0]:
-        position, before, after = position + 1, before[1:], after[1:]
-    while len(before) > 1 and len(after) > 1 and before[-1] == after[-1]:
-        before, after = before[:-1], after[:-1]
-    return position, before, after
-
-
-def _length_change(sequence: CodingSequence, offset: int, ref: str, alt: str) -> ProteinChange:
-    frame, code = sequence.transcript.frame, sequence.transcript.code
-    bases = sequence.bases[:offset] + alt + sequence.bases[offset + len(ref) :]
-    recoded = _recoded_after(sequence, offset, len(alt) - len(ref))
-    translated = translate((bases + sequence.tail)[frame:], code, recoded)
-    mutated = _initiated(sequence, translated, bases)
-    old = sequence.protein
-    shared = _shared_prefix(old, mutated)
     if (len(alt) - len(ref)) % 3:
-        terms = {"frameshift_variant"}
-        before, after = old[shared : shared + 1], mutated[shared : shared + 1]
-    else:
-        terms = {_in_frame_term(ref, alt)}
-        before, after = _in_frame_difference(old, mutated, shared)
-    terms |= _ends_changed(sequence, bases, mutated, len(alt) - len(ref))
-    return ProteinChange(tuple(terms), shared + 1, before, after, mutated)
+        return _frameshift(sequence, at, ref, alt)
+    return _in_frame(sequence, at, ref, alt)
 
 
-def _recoded_after(sequence: CodingSequence, offset: int, growth: int) -> frozenset[int]:
-    """Return the recoded codons of a changed sequence; those out of frame are lost."""
-    changed = (offset - sequence.transcript.frame) // 3
-    before = {codon for codon in sequence.recoded if codon < changed}
-    if growth % 3:
-        return frozenset(before)
-    return frozenset(before | {codon + growth // 3 for codon in sequence.recoded - before})
+def _in_frame(sequence: CodingSequence, at: int, ref: str, alt: str) -> ProteinChange | None:
+    begin, end = at // 3, max(at // 3 + 1, -(-(at + len(ref)) // 3))
+    if end > len(sequence.protein):
+        return None
+    read = sequence.read
+    codons_read = read[3 * begin : at] + alt + read[at + len(ref) : 3 * end]
+    start_kept = _start_kept(sequence, at, codons_read)
+    old = sequence.protein[begin:end]
+    new = _translated(sequence, codons_read, begin, end, at, at + len(ref))
+    if begin == 0 and start_kept and sequence.starts_at_codon:
+        new = "M" + new[1:]
+    lost_stop = old.endswith(STOP) and STOP not in new
+    if lost_stop:
+        new += translate(read[3 * end :], sequence.transcript.code)
+    new = new[: new.index(STOP) + 1] if STOP in new else new
+    position, before, after = _differing(
+        sequence, begin + 1, old, new, keep=1 if len(ref) == len(alt) else 0, lost_stop=lost_stop
+    )
+    terms = set() if start_kept else {"start_lost"}
+    terms |= _in_frame_terms(before, after, bool(ref), bool(alt), len(ref) != len(alt))
+    if begin == 0 and start_kept and sequence.starts_at_codon and before == after and at < 3:
+        terms |= {"start_retained_variant"}
+    if "start_lost" in terms:
+        terms -= {"missense_variant", "synonymous_variant"}
+    stop = begin + len(new) if lost_stop and new.endswith(STOP) else None
+    return ProteinChange(tuple(sorted(terms)), position, before, after, False, stop)
 
 
-def _in_frame_term(ref: str, alt: str) -> str:
-    if not alt:
-        return "inframe_deletion"
-    return "inframe_insertion" if not ref else "protein_altering_variant"
+def _start_kept(sequence: CodingSequence, at: int, codons_read: str) -> bool:
+    """Whether a start codon still begins the sequence; True where the change is not at it."""
+    if at >= 3 or not sequence.starts_at_codon:
+        return True
+    return is_start(codons_read[:3], sequence.transcript.code)
 
 
-def _shared_prefix(old: str, new: str) -> int:
-    for place, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one != other:
-            return place
-    return min(len(old), len(new))
+def _translated(
+    sequence: CodingSequence, bases: str, begin: int, end: int, first: int, last: int
+) -> str:
+    """Translate whole codons that stand for old codons ``begin:end``.
+
+    ``first:last`` are the old bases that changed; a recoded codon outside them stays recoded.
+    """
+    table = codons(sequence.transcript.code)
+    number = len(bases) // 3
+    residues = []
+    for place in range(number):
+        residue = table.get(bases[3 * place : 3 * place + 3], _UNKNOWN)
+        if residue == STOP and sequence.recoded:
+            left, right = begin + place, end - (number - place)
+            untouched = {left} if 3 * left + 3 <= first else set()
+            untouched |= {right} if 3 * right >= last else set()
+            residue = "U" if untouched & sequence.recoded else STOP
+        residues.append(residue)
+    return "".join(residues)
 
 
-def _in_frame_difference(old: str, new: str, shared: int) -> tuple[str, str]:
-    before, after = old[shared:], new[shared:]
+def _differing(
+    sequence: CodingSequence, position: int, old: str, new: str, *, keep: int, lost_stop: bool
+) -> tuple[int, str, str]:
+    """Drop what both share at either side, but for the first ``keep`` residues.
+
+    After an early stop, or where the old one is lost, only the beginning can be shared.
+    """
+    early_stop = new.endswith(STOP) and not old.endswith(STOP)
+    if early_stop:
+        keep = 1
+    while len(new) > keep and (old if early_stop else old[keep:]) and old[0] == new[0]:
+        position, old, new = position + 1, old[1:], new[1:]
+    if early_stop:
+        return position, old or sequence.protein[position - 1 : position], new
+    while not lost_stop and len(old) > keep and len(new) > keep and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    return position, old, new
+
+
+def _in_frame_terms(
+    before: str, after: str, has_ref: bool, has_alt: bool, resized: bool
+) -> set[str]:
     if before == after:
-        return "", ""
-    while before and after and before[-1] == after[-1]:
-        before, after = before[:-1], after[:-1]
-    return before, after
+        # Also "", where bases were moved and not one residue with them.
+        return {"stop_retained_variant" if STOP in before or resized else "synonymous_variant"}
+    kinds: set[str] = set()
+    if resized:
+        insertion, deletion = not has_ref or not before, not has_alt or not after
+        kinds = {"inframe_insertion"} if insertion else kinds
+        kinds = {"inframe_deletion"} if deletion else kinds
+    if STOP in after and STOP not in before:
+        return kinds | {"stop_gained"}
+    if STOP in before:
+        return kinds | {"stop_lost"}
+    return kinds or {"protein_altering_variant" if resized else "missense_variant"}
 
 
-def _ends_changed(sequence: CodingSequence, bases: str, mutated: str, growth: int) -> set[str]:
-    """Return the terms for a lost start, a lost stop or an early stop."""
-    terms = set()
-    old = sequence.protein
-    if sequence.starts_at_codon and not is_start(bases[:3], sequence.transcript.code):
-        terms.add("start_lost")
-    if not old.endswith(STOP):
-        return terms
-    if old == mutated:
-        return terms | {"stop_retained_variant"}
-    if growth % 3:
-        return terms | ({"stop_lost"} if old[:-1] == mutated[: len(old) - 1] else set())
-    expected = len(old) + growth // 3
-    if mutated.endswith(STOP) and len(mutated) < expected:
-        terms.add("stop_gained")
-    elif len(mutated) > expected or not mutated.endswith(STOP):
+def _frameshift(sequence: CodingSequence, at: int, ref: str, alt: str) -> ProteinChange:
+    begin, protein, code = at // 3, sequence.protein, sequence.transcript.code
+    read = sequence.read
+    bases = read[3 * begin : at] + alt + read[at + len(ref) :]
+    start_kept = _start_kept(sequence, at, bases)
+    new = translate(bases, code)
+    if begin == 0 and start_kept and sequence.starts_at_codon:
+        new = "M" + new[1:]
+    shared = _shared_prefix(protein, begin, new)
+    before, after = protein[begin + shared :][:1], new[shared : shared + 1]
+    terms = {"frameshift_variant"} if start_kept else {"frameshift_variant", "start_lost"}
+    if not before and protein.endswith(STOP):
+        return ProteinChange(("stop_retained_variant",), len(protein), STOP, STOP)
+    if before == STOP:
         terms.add("stop_lost")
-    return terms
+    stop = begin + len(new) if new.endswith(STOP) else None
+    return ProteinChange(tuple(sorted(terms)), begin + shared + 1, before, after, True, stop)
+
+
+def _shared_prefix(old: str, begin: int, new: str) -> int:
+    for place, residue in enumerate(new):
+        if old[begin + place : begin + place + 1] != residue:
+            return place
+    return len(new)
+
+
+def haplotype_windows(sequence: CodingSequence, change: ProteinChange) -> tuple[str, str] | None:
+    """Return the protein around an in-frame change, before it and after it.
+
+    Both have 50 residues on either side of what differs, ``-`` beyond the protein's ends: so
+    ``before[50:-50]`` are the residues that are replaced and ``after[50:-50]`` those that replace
+    them. None for a frameshift and for a changed start or stop.
+    """
+    if change.shift or change.before == change.after:
+        return None
+    if {"start_lost", "stop_lost", "stop_gained"} & set(change.terms):
+        return None
+    protein = sequence.protein.removesuffix(STOP)
+    begin, end = change.position - 1, change.position - 1 + len(change.before)
+    left = protein[max(0, begin - WINDOW_FLANK) : begin].rjust(WINDOW_FLANK, "-")
+    right = protein[end : end + WINDOW_FLANK].ljust(WINDOW_FLANK, "-")
+    return left + change.before + right, left + change.after + right

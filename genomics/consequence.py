@@ -6,7 +6,7 @@ Two providers fill it: :mod:`genomics.annotation` reads what VEP or SnpEff wrote
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,6 +63,38 @@ SEVERITY = (
 _RANK = {term: rank for rank, term in enumerate(SEVERITY)}
 
 
+CIS, ONE_OF_TWO, UNPHASED, UNCALLED = "cis", "cis on one of two", "unphased", "uncalled"
+
+
+@dataclass(frozen=True)
+class Compound:
+    """Other changes of the same sample that are read in the same codons.
+
+    Attributes
+    ----------
+    partners : tuple of str
+        The other changes, as ``chrom-position-ref-alt``.
+    phase : str
+        "cis": on every haplotype that carries this change, the others are there too; the
+        consequence is the one together, ``alone`` is the other reading.
+        "cis on one of two": one copy carries the others too, the other copy does not; the
+        consequence is the one alone, ``together`` the other reading. Both are true.
+        "unphased": the genotypes do not tell; the consequence is the one alone, ``together`` is
+        what it would be with the others on the same haplotype.
+        "uncalled": the genotype of at least one of the others is not known; as "unphased".
+    evidence : str
+        What in the genotypes says so.
+    alone, together : Consequence or None
+        The reading that the consequence itself is not.
+    """
+
+    partners: tuple[str, ...]
+    phase: str
+    evidence: str
+    alone: Consequence | None = None
+    together: Consequence | None = None
+
+
 @dataclass(frozen=True)
 class Consequence:
     """The effect of one alternate allele on one transcript.
@@ -77,6 +109,8 @@ class Consequence:
     preference : int
         How strongly the transcript speaks for its gene: 0 MANE Select, 1 canonical, 2 picked,
         3 any other.
+    hgvs_g : str or None
+        ``g.``, or ``m.`` on the mitochondrion; without the sequence's name.
     hgvs_c, hgvs_p : str or None
         Without the sequence's name; protein changes are predictions, written without brackets as
         VEP and SnpEff do.
@@ -89,6 +123,20 @@ class Consequence:
         side, ``-`` beyond its ends.
     note : str or None
         Why ``window`` is missing, or what else the reader must know.
+    haplotype_before, haplotype_after : str or None
+        For an in-frame change of anything but one residue for one, the protein around it without
+        and with the change: what is replaced, or replaces it, with 50 residues on either side
+        (``-`` beyond the protein's ends). ``haplotype_before[50:-50]`` is ``wild_type``, empty for
+        an insertion; ``haplotype_after[50:-50]`` is ``mutant``, empty for a deletion. A model of
+        single substitutions reads ``window``; changes of several bases that change one residue
+        have it too, because they are missense on the haplotype.
+    exceptions : tuple of str
+        What speaks against a loss of function that the term alone would suggest.
+    compound : Compound or None
+        Other changes of the same sample in the same codons; see :mod:`genomics.compound`.
+    others : tuple of Consequence
+        Of the consequence that stands for a variant: what the variant does on all other
+        transcripts.
     """
 
     terms: tuple[str, ...]
@@ -104,6 +152,12 @@ class Consequence:
     mutant: str | None = None
     window: str | None = None
     note: str | None = None
+    hgvs_g: str | None = None
+    haplotype_before: str | None = None
+    haplotype_after: str | None = None
+    exceptions: tuple[str, ...] = ()
+    compound: Compound | None = None
+    others: tuple[Consequence, ...] = ()
 
     @property
     def term(self) -> str:
@@ -117,12 +171,46 @@ class Consequence:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return asdict(self) | {"terms": list(self.terms)}
+        return dict(_plain(asdict(self)))
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Consequence:
-        """Rebuild a consequence from :meth:`to_dict`."""
-        return cls(**(fields | {"terms": tuple(fields["terms"])}))
+    def from_dict(cls, fields: Mapping[str, Any]) -> Consequence:
+        """Rebuild a consequence from :meth:`to_dict`, or from one that an earlier version wrote."""
+        given = dict(fields) | {"terms": tuple(fields["terms"])}
+        given["exceptions"] = tuple(fields.get("exceptions", ()))
+        given["others"] = tuple(cls.from_dict(each) for each in fields.get("others", ()))
+        compound = fields.get("compound")
+        if compound is not None:
+            readings = {
+                name: None if compound[name] is None else cls.from_dict(compound[name])
+                for name in ("alone", "together")
+            }
+            partners = tuple(compound["partners"])
+            given["compound"] = Compound(**(dict(compound) | readings | {"partners": partners}))
+        return cls(**given)
+
+    @classmethod
+    def of(cls, **fields: Any) -> Consequence:
+        """Make a consequence as the constructor does, several times faster.
+
+        A frozen dataclass sets its fields one by one through a guard; millions are made here.
+        Fields that are left out fall back to the class's defaults.
+        """
+        made = object.__new__(cls)
+        made.__dict__.update(fields)
+        return made
+
+    def but(self, **changes: Any) -> Consequence:
+        """Return a copy with some fields changed, as :meth:`of` makes it."""
+        made = object.__new__(Consequence)
+        made.__dict__.update(self.__dict__, **changes)
+        return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def by_severity(terms: Iterable[str]) -> tuple[str, ...]:
@@ -139,14 +227,25 @@ def representative(consequences: Iterable[Consequence]) -> Consequence | None:
     """
     by_gene: dict[str | None, Consequence] = {}
     for one in consequences:
-        held = by_gene.get(one.gene)
-        if held is None or (one.preference, one.severity) < (held.preference, held.severity):
+        held = by_gene.setdefault(one.gene, one)
+        if one is not held and (one.preference, one.severity) < (held.preference, held.severity):
             by_gene[one.gene] = one
+    if len(by_gene) == 1:
+        return next(iter(by_gene.values()))
     return min(
         by_gene.values(),
         key=lambda one: (one.severity, one.biotype != "protein_coding", one.preference),
         default=None,
     )
+
+
+def with_others(consequences: Iterable[Consequence]) -> Consequence | None:
+    """Return :func:`representative`, with the consequences on all other transcripts kept in it."""
+    every = list(consequences)
+    chosen = representative(every)
+    if chosen is None or len(every) == 1:
+        return chosen
+    return chosen.but(others=tuple(each for each in every if each is not chosen))
 
 
 def protein_window(protein: str, position: int) -> str:

@@ -105,34 +105,6 @@ def build_from_text(text: str) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-# Pseudoautosomal regions, 1-based and inclusive: GRC's assembly reports for GRCh37.p13 and
-# GRCh38.p14; for T2T-CHM13 v2.0 the consortium's chm13v2.0_PAR.bed.
-PSEUDOAUTOSOMAL: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]] = {
-    "GRCh37": {
-        "X": ((60_001, 2_699_520), (154_931_044, 155_260_560)),
-        "Y": ((10_001, 2_649_520), (59_034_050, 59_363_566)),
-    },
-    "GRCh38": {
-        "X": ((10_001, 2_781_479), (155_701_383, 156_030_895)),
-        "Y": ((10_001, 2_781_479), (56_887_903, 57_217_415)),
-    },
-    "T2T-CHM13": {
-        "X": ((1, 2_394_410), (153_925_835, 154_259_566)),
-        "Y": ((1, 2_458_320), (62_122_810, 62_460_029)),
-    },
-}
-
-
-def is_pseudoautosomal(build: str | None, contig: str, position: int) -> bool:
-    """Whether a place lies in a pseudoautosomal region; of any build where it is not known."""
-    builds = [build] if build in PSEUDOAUTOSOMAL else list(PSEUDOAUTOSOMAL)
-    return any(
-        first <= position <= last
-        for each in builds
-        for first, last in PSEUDOAUTOSOMAL[str(each)].get(canonical_name(contig), ())
-    )
-
-
 def naming_style(contig: str) -> str | None:
     """Return how a chromosome's name is written: "chr1", "1" or "NC_000001.11"; None for others.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,12 +61,12 @@ class Transcript:
     recoded: frozenset[int] = frozenset()
     start_known: bool = True
 
-    @property
+    @cached_property
     def span(self) -> Span:
         """First and last position."""
         return self.exons[0][0], self.exons[-1][1]
 
-    @property
+    @cached_property
     def introns(self) -> list[Span]:
         """Ascending spans between the exons."""
         return [
@@ -75,10 +75,23 @@ class Transcript:
             if right[0] - left[1] > 1
         ]
 
+    def introns_near(self, first: int, last: int) -> list[Span]:
+        """Return the introns that share a base with ``first..last``."""
+        begin = bisect_left(self.introns, first, key=lambda span: span[1])
+        end = bisect_right(self.introns, last, key=lambda span: span[0])
+        return self.introns[begin:end]
+
     @cached_property
     def coding_span(self) -> Span:
         """First and last coding position; (0, -1) for a non-coding transcript."""
         return (self.coding[0][0], self.coding[-1][1]) if self.coding else (0, -1)
+
+    @cached_property
+    def coding_in_exons(self) -> tuple[int, int]:
+        """0-based places of the first and last coding base in the spliced transcript."""
+        low, high = self.coding_span
+        start, stop = (low, high) if self.strand > 0 else (high, low)
+        return self.exon_offset(start) or 0, self.exon_offset(stop) or 0
 
     def coding_offset(self, position: int) -> int | None:
         """Return the 0-based place of a position in the coding sequence; None outside it."""

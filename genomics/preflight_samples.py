@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from statistics import median
 
-from genomics.contigs import canonical_name, is_pseudoautosomal
+from genomics.contigs import canonical_name
+from genomics.par import REGIONS, is_pseudoautosomal
 from genomics.variant import Genotype
 from genomics.vcf import VcfRecord
 from genomics.vcf_header import VcfHeader
@@ -107,6 +108,7 @@ def describe_samples(
 
 def _sex(called: Iterable[Called], index: int, build: str | None) -> tuple[str | None, str]:
     """Tell the sex chromosomes from variants on X and Y outside the pseudoautosomal regions."""
+    builds = [build] if build else list(REGIONS)  # where it is unknown, those of any build
     mixed = pure = haploid = on_y = 0
     for each in called:
         chrom = canonical_name(each.record.chrom)
@@ -115,7 +117,7 @@ def _sex(called: Iterable[Called], index: int, build: str | None) -> tuple[str |
             continue
         if None in genotype.alleles or not any(genotype.alleles):
             continue
-        if is_pseudoautosomal(build, chrom, each.record.position):
+        if any(is_pseudoautosomal(one, chrom, each.record.position) for one in builds):
             continue
         if chrom == "Y":
             on_y += 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT_VERSION = 1
-DISRUPTIVE, NEUTRAL = "likely disruptive", "likely neutral"
+DISRUPTIVE, WEAKENED, NEUTRAL = "likely disruptive", "possibly disruptive", "likely neutral"
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,17 @@ class Classification:
     Attributes
     ----------
     label : str
-        "likely disruptive" or "likely neutral".
+        "likely disruptive", "possibly disruptive" (an exception weakens the rule) or "likely
+        neutral".
     rule : str
-        The Sequence Ontology term that the rule is about, and the rule.
+        The Sequence Ontology term that the rule is about, the rule, and its exceptions.
+    exceptions : tuple of str
+        What weakens the rule here.
     """
 
     label: str
     rule: str
+    exceptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ class ScoredVariant:
     @property
     def _group_and_order(self) -> tuple[int, float]:
         if self.classification is not None:
-            return (0 if self.classification.label == DISRUPTIVE else 2, 0.0)
+            label = self.classification.label
+            return (2, 0.0) if label == NEUTRAL else (0, 0.0 if label == DISRUPTIVE else 1.0)
         if self.score is not None:
             return (1, -self.score)
         if self.consequence is not None and self._may_be_carried:
@@ -139,6 +144,8 @@ class ScoredVariant:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         fields = asdict(self)
+        if self.classification is not None:
+            fields["classification"]["exceptions"] = list(self.classification.exceptions)
         fields["consequence"] = self.consequence.to_dict() if self.consequence else None
         if self.genotype is not None:
             fields["genotype"]["alleles"] = list(self.genotype.alleles)
@@ -155,7 +162,9 @@ class ScoredVariant:
         if given["consequence"] is not None:
             given["consequence"] = Consequence.from_dict(given["consequence"])
         if given["classification"] is not None:
-            given["classification"] = Classification(**given["classification"])
+            stated = dict(given["classification"])
+            stated["exceptions"] = tuple(stated.get("exceptions", ()))
+            given["classification"] = Classification(**stated)
         if given["record"] is not None:
             given["record"] = RecordPlace(**given["record"])
         if given.get("normalised") is not None:
@@ -263,6 +272,10 @@ COLUMNS: Sequence[str] = (
     "line",
     "normalised",
     "build",
+    "hgvs_g",
+    "read_with",
+    "other_reading",
+    "other_transcripts",
 )
 
 
@@ -290,7 +303,10 @@ def _row(each: ScoredVariant) -> dict[str, Any]:
             "hgvs_p": consequence.hgvs_p,
             "transcript": consequence.transcript,
             "source": consequence.source,
+            "hgvs_g": consequence.hgvs_g,
+            "other_transcripts": ";".join(map(_brief, consequence.others)) or None,
         }
+        row |= _readings(consequence)
     if each.classification is not None:
         row |= {"classification": each.classification.label, "rule": each.classification.rule}
     if each.record is not None:
@@ -302,3 +318,21 @@ def _row(each: ScoredVariant) -> dict[str, Any]:
             "line": each.record.line_number,
         }
     return row
+
+
+def _brief(consequence: Consequence) -> str:
+    """Return a consequence as ``transcript:terms:c.:p.``; what is not known is empty."""
+    names = (consequence.hgvs_c or "", consequence.hgvs_p or "")
+    return ":".join((consequence.transcript or "", "&".join(consequence.terms), *names))
+
+
+def _readings(consequence: Consequence) -> dict[str, Any]:
+    """Return with what, and on what evidence, the allele was read, and the other reading."""
+    compound = consequence.compound
+    if compound is None:
+        return {}
+    other = compound.together or compound.alone
+    return {
+        "read_with": f"{compound.phase}: {','.join(compound.partners)}; {compound.evidence}",
+        "other_reading": _brief(other) if other else None,
+    }

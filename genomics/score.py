@@ -7,7 +7,8 @@ import importlib.metadata
 import pickle
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from genomics.catalogue import ModelFolder, open_model
+from genomics.compound import Placed, read_together
 from genomics.consequence import Consequence
 from genomics.encode import encode_missense
 from genomics.errors import CancelledError, ModelError, ReferenceGenomeError, RefMismatchError
@@ -180,11 +182,12 @@ def score_vcf(
         looked(found)
     total = count_records(path)
     watch = _Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
-    drafts = [
+    placed = (
         _draft(record, allele, index, provider)
         for record in watch.over(vcf)
         for allele in alleles(record, provider.build)
-    ]
+    )
+    drafts = list(_read_together(placed, provider))
     _expect_common_sequences(drafts, provider, path)
     _expect_matching_ref(drafts, path)
     read = time.perf_counter()
@@ -254,6 +257,37 @@ def _draft(
         normalised=normalised(allele.variant, provider.reference),
     )
     reason = _why_not_called(genotype, allele) or reason or _why_not_the_patients(genotype, allele)
+    return _classified(draft, reason)
+
+
+def _read_together(
+    drafts: Iterable[ScoredVariant], provider: ConsequenceProvider
+) -> Iterator[ScoredVariant]:
+    """Yield the drafts, those that meet in a codon read as the sample's haplotypes have them."""
+    if provider.caller is None:
+        yield from drafts
+        return
+    held: deque[ScoredVariant] = deque()
+    for consequence in read_together(_placed(drafts, held), provider.caller):
+        draft = held.popleft()
+        if consequence is not draft.consequence:
+            draft = replace(draft, consequence=consequence, classification=None, reason=None)
+            draft = _classified(draft, None)
+        yield draft
+
+
+def _placed(drafts: Iterable[ScoredVariant], held: deque[ScoredVariant]) -> Iterator[Placed]:
+    for draft in drafts:
+        held.append(draft)
+        line, index = (
+            (draft.record.line_number, draft.record.allele_index) if draft.record else (0, 0)
+        )
+        yield Placed(draft.variant, draft.genotype, line, index, draft.consequence)
+
+
+def _classified(draft: ScoredVariant, reason: str | None) -> ScoredVariant:
+    """Return a draft with its class by rule, or the reason why it gets none and no score."""
+    consequence = draft.consequence
     if reason is not None:
         return replace(draft, reason=reason)
     if consequence is None:

@@ -6,6 +6,7 @@ import pytest
 from genomics_toys import write_vcf
 
 from genomics.annotation import find_annotation, vep_allele
+from genomics.rules import classify_by_rule
 from genomics.vcf import alleles, read_vcf
 
 _CSQ = (
@@ -123,3 +124,22 @@ def test_every_missense_window_of_the_real_tumour_agrees_with_its_hgvs(shared_da
     assert len(found) == 1470
     assert len(windowed) > 300
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("exon", "label"), [("5/12", "likely disruptive"), ("12/12", "possibly disruptive")]
+)
+def test_a_stop_that_vep_places_in_the_last_exon_is_weakened(
+    tmp_path: Path, exon: str, label: str
+) -> None:
+    header = _CSQ.replace("|BIOTYPE", "|BIOTYPE|EXON")
+    row = f"1 10 . C T . . CSQ=T|stop_gained|G1|T1|protein_coding|{exon}|p.Gln9Ter|9|Q/*|YES||MAWK"
+    vcf = read_vcf(_vcf(tmp_path, header, row))
+    annotation = find_annotation(vcf.header)
+    assert annotation is not None
+    (record,) = vcf.records
+    found = annotation.consequence(record, alleles(record, None)[0])
+    assert found is not None
+    classification = classify_by_rule(found)
+    assert classification is not None
+    assert classification.label == label

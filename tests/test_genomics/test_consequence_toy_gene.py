@@ -62,7 +62,7 @@ CASES = [
     (72, "G", "C", ("missense_variant",), "c.22G>C", "p.Glu8Gln"),
     (71, "C", "A", ("stop_gained",), "c.21C>A", "p.Tyr7Ter"),
     (77, "A", "G", ("stop_retained_variant",), "c.27A>G", "p.Ter9="),
-    (75, "T", "C", ("stop_lost",), "c.25T>C", "p.Ter9Glnext*?"),
+    (75, "T", "C", ("stop_lost",), "c.25T>C", "p.Ter9GlnextTer?"),
     (80, "C", "T", ("3_prime_UTR_variant",), "c.*3C>T", None),
     # ATG GCT TGG: without the T of GCT the frame reads ATG GCT GGC GTA AAC TGT ACG AAT AAG GCA ...
     (25, "CT", "C", ("frameshift_variant",), "c.7del", "p.Trp3GlyfsTer?"),

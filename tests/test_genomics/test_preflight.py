@@ -14,8 +14,9 @@ from Bio import bgzf
 from genomics_toys import PLUS, write_toy_genome, write_vcf
 
 from genomics.__main__ import app, run
-from genomics.contigs import BUILD_LENGTHS, PSEUDOAUTOSOMAL, is_pseudoautosomal, naming_style
+from genomics.contigs import BUILD_LENGTHS, naming_style
 from genomics.errors import BuildMismatchError, MixtureError, RefMismatchError, VcfOrderError
+from genomics.par import REGIONS, is_pseudoautosomal
 from genomics.preflight import preflight
 
 
@@ -184,7 +185,7 @@ def test_few_calls_on_x_leave_the_sex_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize("build", list(BUILD_LENGTHS))
 @pytest.mark.parametrize("chrom", ["X", "Y"])
 def test_pseudoautosomal_regions_end_within_their_chromosome(build: str, chrom: str) -> None:
-    (first, last), (start, end) = PSEUDOAUTOSOMAL[build][chrom]
+    (first, last), (start, end) = (spans[chrom == "Y"] for spans in REGIONS[build])
     assert 1 <= first < last < start < end <= BUILD_LENGTHS[build][chrom]
     assert is_pseudoautosomal(build, f"chr{chrom}", last)
     assert not is_pseudoautosomal(build, chrom, last + 1)

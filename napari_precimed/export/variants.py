@@ -102,6 +102,8 @@ def _rows(frame: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
 
 def _row(each: Mapping[Any, Any]) -> tuple[str, ...]:
     change = [text for text in (each["hgvs_p"], each["hgvs_c"], each["transcript"]) if text]
+    if each["read_with"]:
+        change.append(f"read with {each['read_with']}; otherwise {each['other_reading'] or '–'}")
     genotype = [text for text in (each["genotype"], each["zygosity"], _failed(each)) if text]
     return (
         say.shortened(each["gene"], 40),

@@ -248,8 +248,10 @@ def details_html(variant: Any) -> str:
         "Gene": _of(variant, "gene"),
         "Coding change": _of(variant, "hgvs_c"),
         "Protein change": _of(variant, "hgvs_p"),
+        "Genomic change": _of(variant, "hgvs_g"),
         "Transcript": _of(variant, "transcript"),
         "Consequence": consequence_text(variant),
+        **_readings(variant),
         "Annotated by": _of(variant, "source"),
         "Genotype": f"{variant.genotype or 'not given'} ({variant.zygosity or 'not known'})",
         "Filter": filter_text(variant),
@@ -265,6 +267,20 @@ def details_html(variant: Any) -> str:
     return f"<table cellspacing='2'>{cells}</table>"
 
 
+def _readings(variant: Any) -> dict[str, str]:
+    """What it was read together with, and what it is read otherwise."""
+    compound = variant.consequence.compound if variant.consequence else None
+    if compound is None:
+        return {}
+    rows = {"Read with": f"{', '.join(compound.partners)}: {compound.phase} ({compound.evidence})"}
+    for how in ("alone", "together"):
+        other = getattr(compound, how)
+        if other is not None:
+            named = other.hgvs_p or other.hgvs_c or ""
+            rows[f"If read {how}"] = f"{', '.join(other.terms).replace('_', ' ')} {named}".strip()
+    return rows
+
+
 def _of(variant: Any, name: str) -> str:
     return (getattr(variant.consequence, name, None) or "") if variant.consequence else ""
 
@@ -275,7 +291,9 @@ def _score_value(variant: Any) -> float | None:
         return float(variant.score)
     if variant.classification is None:
         return None
-    return 2.0 if "disruptive" in variant.classification.label else -1.0
+    return {"likely disruptive": 2.0, "possibly disruptive": 1.5}.get(
+        variant.classification.label, -1.0
+    )
 
 
 def _ledger_text(report: Any) -> str:

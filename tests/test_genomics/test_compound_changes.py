@@ -190,3 +190,19 @@ def test_both_readings_reach_the_report_and_come_back(tmp_path: Path) -> None:
     row = report.to_frame().iloc[3]
     assert row["read_with"].startswith("unphased: toy_plus-69-T-C; ")
     assert row["other_reading"].endswith("missense_variant:c.19_21delinsCAA:p.Tyr7Gln")
+
+
+def test_the_panel_and_the_report_show_both_readings(tmp_path: Path) -> None:
+    """A clinician who sees one reading of an unphased pair must see the other beside it."""
+    from napari_precimed.export.variants import variant_table
+    from napari_precimed.ui.variant_panel import details_html
+
+    files = write_toy_genome(tmp_path)
+    rows = ["toy_plus 24 . G A . PASS . GT 0/1", "toy_plus 25 . C A . PASS . GT 0/1"]
+    vcf = write_vcf(tmp_path / "pair.vcf", rows, "P")
+    report = score_vcf(vcf, reference=files.fasta, genes=files.gff3)
+    shown = details_html(report.scored[0])
+    assert "unphased" in shown
+    assert "If read together" in shown
+    assert "Asn" in shown
+    assert any("read with unphased" in row[1] for row in variant_table(report).rows)

@@ -29,7 +29,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fourteen of them, for what takes long per nodule; one is for validation, six are for testing."""
+    """Fourteen of them, for what takes long per nodule: one for validation, six for testing."""
     return write_crops(tmp_path_factory.mktemp("few"), 14)
 
 

@@ -1,4 +1,4 @@
-"""``python -m genomics``: score a VCF, train a model, evaluate one, serve other programs.
+"""``python -m genomics``: score a VCF, explain a variant, train and evaluate models, serve.
 
 Exit codes: 0 done; 2 the input or the options are wrong, said in one line; 3 the work failed.
 With ``--json`` one JSON object goes to stdout and nothing else; progress goes to stderr.
@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,28 +100,61 @@ def check(
 
 @app.command()
 def train(
-    name: str = typer.Argument(help="The model to train: missense-lstm."),
+    name: str = typer.Argument(help="missense-lstm, nucleotide-lstm or gene-function."),
     data: Path = typer.Option(..., help="Table of labelled variants, or the folder that holds it."),
     out: Path = typer.Option(..., help="Folder to write; must not exist."),
     epochs: int = typer.Option(20, min=1, help="At most; training stops early by itself."),
     members: int = typer.Option(3, min=1, help="Networks in the ensemble."),
-    flank: int = typer.Option(50, min=1, max=50, help="Residues read on either side."),
+    flank: int | None = typer.Option(
+        None, min=1, max=100, help="Residues (at most 50) or bases read on either side."
+    ),
     seed: int = typer.Option(0, help="Of initialisation and shuffling; the split has its own."),
 ) -> None:
     """Train a model on a table of labelled variants, genes split."""
+    if name == "nucleotide-lstm":
+        _train_nucleotide(data, out, epochs, members, flank, seed)
+        return
+    if name == "gene-function":
+        _train_gene_function(data, out, epochs, seed)
+        return
     from genomics.lstm import FlankLstmConfig
     from genomics.training import FitOptions, train_missense
 
     _expect_missense(name)
+    if flank is not None and flank > 50:
+        raise InputError(f"--flank {flank}: missense-lstm reads at most 50 residues")
     config = train_missense(
         data,
         out,
-        FlankLstmConfig(flank=flank, members=members),
+        FlankLstmConfig(flank=flank or 50, members=members),
         FitOptions(epochs=epochs, seed=seed),
         log=_say,
     )
     best = max(max(history) for history in config["training"]["history"])
     _say(f"wrote {out}; best validation AUROC of one network {best:.3f}")
+
+
+def _train_gene_function(data: Path, out: Path, epochs: int, seed: int) -> None:
+    from genomics.gene_function_training import GeneFunctionFitOptions, train_gene_function
+
+    options = GeneFunctionFitOptions(epochs=epochs, seed=seed)
+    config = train_gene_function(data, out, options=options, log=_say)
+    best = max(config["training"]["history"])
+    _say(f"wrote {out}; best validation balanced accuracy {best:.3f}")
+
+
+def _train_nucleotide(
+    data: Path, out: Path, epochs: int, members: int, flank: int | None, seed: int
+) -> None:
+    from genomics.nucleotide import NucleotideLstmConfig
+    from genomics.nucleotide_training import NucleotideFitOptions, train_nucleotide
+
+    network = NucleotideLstmConfig(members=members)
+    network = network if flank is None else replace(network, flank=flank)
+    options = NucleotideFitOptions(epochs=epochs, seed=seed)
+    config = train_nucleotide(data, out, network, options, log=_say)
+    spoken = [name for name, verdict in config["verdicts"].items() if verdict["scores"]]
+    _say(f"wrote {out}; it scores {', '.join(spoken) or 'no class'}")
 
 
 @app.command()
@@ -130,6 +164,13 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Measure a model on genes that neither training nor validation has seen."""
+    from genomics.catalogue import open_model
+
+    kind = open_model(name).name
+    if kind != "missense-lstm":
+        other = {"nucleotide-lstm": _evaluate_nucleotide, "gene-function": _evaluate_gene_function}
+        other[kind](name, data, as_json)
+        return
     from genomics.evaluation import evaluate_missense
 
     result = evaluate_missense(name, data)
@@ -144,6 +185,75 @@ def evaluate(
     )
     for metric, figure in result["metrics"].items():
         print(f"  {metric:26} {_figure(figure)}")
+
+
+def _evaluate_nucleotide(name: str, data: Path, as_json: bool) -> None:
+    from genomics.nucleotide_evaluation import evaluate_nucleotide
+
+    result = evaluate_nucleotide(name, data)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    n = result["n"]
+    print(
+        f"{result['model']} on {n['cases']} variants of {n['genes']} genes and "
+        f"{n['elements']} regulatory elements"
+    )
+    for metric, figure in result["metrics"].items():
+        print(f"  {metric:30} {_figure(figure)}")
+    for each in result["subgroups"]:
+        print(f"  {each['name']}: {'scored' if each['scores'] else 'silent'}")
+        for metric, figure in each["metrics"].items():
+            print(f"    {metric:28} {_figure(figure)}")
+
+
+def _evaluate_gene_function(name: str, data: Path, as_json: bool) -> None:
+    from genomics.gene_function_training import evaluate_gene_function
+
+    result = evaluate_gene_function(name, data)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    print(
+        f"{result['model']} on {result['n']['genes']} genes of {result['n']['families']} families"
+    )
+    for metric, figure in result["metrics"].items():
+        print(f"  {metric:30} {_figure(figure)}")
+    for each in result["subgroups"]:
+        ours, kmers = (each["metrics"][key]["value"] for key in ("recall", "recall_kmers"))
+        print(f"  {each['name']:28} recall {ours:.2f}, k-mers {kmers:.2f}, n {each['genes']}")
+
+
+@app.command()
+def explain(
+    variant: str = typer.Argument(help="chrom:pos:ref:alt, or chrom-pos-ref-alt."),
+    reference: Path = typer.Option(..., help="FASTA."),
+    genes: Path = typer.Option(..., help="GFF3."),
+    out: Path = typer.Option(..., "-o", "--out", help="OUT.png or OUT.tsv."),
+    model: str = typer.Option("missense-lstm", help="A built-in model, or a trained one's folder."),
+    data: Path | None = typer.Option(None, help="Labelled table to look for precedents in."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
+) -> None:
+    """Say what moved the score of one missense variant, and which labelled ones are like it."""
+    from genomics.explain_output import ENDINGS, write_explanation
+    from genomics.explain_variant import explain_variant, parse_variant
+    from genomics.output import check_output
+
+    parse_variant(variant)
+    check_output(out, reference, ENDINGS)
+    found = explain_variant(variant, reference, genes, model, data)
+    write_explanation(found, out)
+    if as_json:
+        print(json.dumps(found.to_dict() | {"out": str(out)}, indent=1))
+        return
+    why = found.explanation
+    print(f"{found.title}: probability {found.probability:.3f}, doubt {found.doubt:.3f}")
+    for row in why.strongest():
+        print(f"  {row['residue']}{row['offset']:+d} ({row['role']}): {row['attribution']:+.3f}")
+    print(f"agreement {why.agreement:.2f}, completeness error {why.completeness_error:.4f}")
+    for each in found.precedents:
+        print(f"  {each}")
+    print(f"wrote {out}")
 
 
 @app.command()
@@ -201,7 +311,9 @@ def _figure(figure: dict[str, Any]) -> str:
 
 def _expect_missense(name: str) -> None:
     if name != "missense-lstm":
-        raise InputError(f"{name}: no such recipe; the only one is missense-lstm")
+        raise InputError(
+            f"{name}: no such recipe; there are missense-lstm, nucleotide-lstm and gene-function"
+        )
 
 
 def _say(line: str) -> None:

@@ -125,6 +125,12 @@ class GeneCaller:
         left = Change(position, position + len(ref) - 1, ref, alt)
         return left, three_prime(left, 1, bases)
 
+    def overlapping(self, variant: Variant) -> list[Transcript]:
+        """Return the transcripts that share a base with the variant's reference allele."""
+        contig = self._sequence(variant.chrom).contig
+        last = variant.position + len(variant.ref) - 1
+        return self._genes.overlapping(contig, variant.position, last)
+
     def touched(self, variant: Variant) -> list[tuple[TranscriptModel, Change, Change]]:
         """Return each transcript that a variant may touch, with the writings of its change there.
 

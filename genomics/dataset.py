@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -54,15 +54,33 @@ def read_missense_table(path: Path) -> pd.DataFrame:
         The table is missing, damaged or breaks that format.
     """
     source = find_missense_table(path)
+    table = read_tab_separated(source, _COLUMNS)
+    _check_rows(source, table)
+    return table
+
+
+def read_tab_separated(source: Path, columns: Sequence[str], as_text: bool = False) -> pd.DataFrame:
+    """Read a tab-separated table, plain or gzipped, that has at least ``columns``.
+
+    Parameters
+    ----------
+    as_text : bool
+        Whether numbers stay text.
+
+    Raises
+    ------
+    TableError
+        It is damaged or lacks a column.
+    """
+    types = dict.fromkeys(columns, str) if as_text else {"gene": str}
     try:
         # "NA" is a gene's or residue's possible name here, never a missing value.
-        table = pd.read_csv(source, sep="\t", keep_default_na=False, dtype={"gene": str})
+        table = pd.read_csv(source, sep="\t", keep_default_na=False, dtype=types)
     except (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError, ValueError) as error:
         raise TableError(f"{source}: not a readable tab-separated table: {error}") from error
-    missing = [column for column in _COLUMNS if column not in table.columns]
+    missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise TableError(f"{source}: column {missing[0]!r} is missing; expected {_COLUMNS}")
-    _check_rows(source, table)
+        raise TableError(f"{source}: column {missing[0]!r} is missing; expected {tuple(columns)}")
     return table
 
 

@@ -15,6 +15,8 @@
     │   ├── ModelError            no such model, or its folder is damaged
     │   ├── TableError            a training or evaluation table is not in the documented format
     │   ├── ReportFormatError     a stored report cannot be read back
+    │   ├── VariantNameError      a variant on the command line is not written as one
+    │   ├── ExplanationError      there is no score to explain, or the network cannot be explained
     │   └── OutputError           the result cannot be written there
     ├── ServiceError              the service (``python -m genomics serve``) refuses a request
     │   ├── BusyError             it holds as much as it may; ask again later
@@ -92,6 +94,14 @@ class TableError(InputError):
 
 class ReportFormatError(InputError):
     """A stored variant report cannot be read back."""
+
+
+class VariantNameError(InputError):
+    """A variant on the command line is not written as one."""
+
+
+class ExplanationError(InputError):
+    """There is no score to explain, or the network cannot be explained."""
 
 
 class OutputError(InputError):

@@ -254,3 +254,17 @@ def _per_gene_metric(
         resample.interval(lambda weights: float(np.average(values, weights=weights))),
         len(values),
     )
+
+
+def spearman(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
+    """Return Spearman's rank correlation, ties ranked at their mean; 0 where one is constant."""
+    first, second = (_mean_ranks(each) for each in (one, other))
+    first, second = first - first.mean(), second - second.mean()
+    norm = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / norm if norm > 0 else 0.0
+
+
+def _mean_ranks(scores: npt.ArrayLike) -> Floats:
+    index = _ranks(scores)
+    counts = np.bincount(index)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[index])

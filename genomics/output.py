@@ -37,7 +37,7 @@ _INFO_LINES = (
 _OWN_LINES = ("##INFO=<ID=PRECIMED_", "##PRECIMED_")
 
 
-def check_output(path: Path, vcf: Path) -> None:
+def check_output(path: Path, vcf: Path, endings: tuple[str, ...] = SUFFIXES) -> None:
     """Refuse an output that cannot or must not be written, before the work begins.
 
     Raises
@@ -46,8 +46,8 @@ def check_output(path: Path, vcf: Path) -> None:
         The name's ending is unknown, the folder is missing or not writable, or the output is the
         VCF that is read.
     """
-    if not path.name.endswith(SUFFIXES):
-        raise OutputError(f"{path}: must end in one of {', '.join(SUFFIXES)}")
+    if not path.name.endswith(endings):
+        raise OutputError(f"{path}: must end in one of {', '.join(endings)}")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
     if path.exists() and vcf.exists() and path.samefile(vcf):
@@ -84,17 +84,17 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
         The file cannot be written there; nothing is left of it.
     """
     if path.name.endswith(".tsv"):
-        _atomic(path, lambda stream: stream.write(report.to_tsv().encode("utf-8")))
+        write_atomically(path, lambda stream: stream.write(report.to_tsv().encode("utf-8")))
         return
     if path.name.endswith(".json"):
-        _atomic(path, lambda stream: stream.write(report.to_json().encode("utf-8")))
+        write_atomically(path, lambda stream: stream.write(report.to_json().encode("utf-8")))
         return
     end = line_end(vcf)
     lines = (line.encode("utf-8") + end for line in _scored_lines(report, vcf))
     if path.name.endswith(".vcf"):
-        _atomic(path, lambda stream: stream.writelines(lines))
+        write_atomically(path, lambda stream: stream.writelines(lines))
         return
-    _atomic(path, lambda stream: _bgzip(lines, stream))
+    write_atomically(path, lambda stream: _bgzip(lines, stream))
 
 
 def _bgzip(lines: Iterator[bytes], stream: BinaryIO) -> None:
@@ -106,7 +106,13 @@ def _bgzip(lines: Iterator[bytes], stream: BinaryIO) -> None:
     stream.write(bgzf._bgzf_eof)
 
 
-def _atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its place and rename it there; a failure leaves nothing.
+
+    Raises
+    ------
+    OutputError
+    """
     partial: str | None = None
     try:
         handle, partial = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")

@@ -24,6 +24,7 @@ from genomics.encode import encode_missense
 from genomics.errors import CancelledError, ModelError, ReferenceGenomeError, RefMismatchError
 from genomics.lstm import Ensemble, FlankLstmConfig
 from genomics.normalise import normalised
+from genomics.nucleotide_score import score_nucleotides
 from genomics.preflight import Preflight, preflight
 from genomics.preflight_build import LEAST_REF_MATCH
 from genomics.provider import REF_CONTRADICTS, ConsequenceProvider, open_provider
@@ -191,7 +192,7 @@ def score_vcf(
     _expect_common_sequences(drafts, provider, path)
     _expect_matching_ref(drafts, path)
     read = time.perf_counter()
-    scored = _fill_scores(drafts, loaded, watch)
+    scored = score_nucleotides(_fill_scores(drafts, loaded, watch), provider)
     run = _run_record(path, loaded, provider)
     run["preflight"] = found.to_dict()
     run["records_read"] = watch.records_read

@@ -37,7 +37,12 @@ NAMES_OF_THE_FACADE = {"__version__"}
 VIEWER = {"napari", "qtpy", "magicgui", "vispy", "superqt", "PySide6", "PyQt5", "PyQt6"}
 LEARNING = {"torch", "monai"}
 LEARNING_ROOMS = {f"{OURS}.models", f"{OURS}.training"} | {
-    f"{SIDECAR}.{name}" for name in ("encode", "lstm", "score", "explain", "training")
+    f"{SIDECAR}.{name}"
+    for name in (
+        *("encode", "lstm", "score", "explain", "training", "model_folder"),
+        *("gene_function", "gene_function_training"),
+        *("nucleotide", "nucleotide_folds", "nucleotide_score", "nucleotide_training"),
+    )
 }
 CORE_MAY_IMPORT = {"numpy", "scipy", "skimage"}
 

@@ -202,7 +202,7 @@ def test_a_damaged_model_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_built_in_model_ships_with_its_card() -> None:
-    assert built_in_models() == ["missense-lstm"]
+    assert built_in_models() == ["gene-function", "missense-lstm", "nucleotide-lstm"]
     card = (ZOO / "missense-lstm/README.md").read_text(encoding="utf-8")
     for promised in ("Intended use", "Training data", "licence", "Not a medical device", "95 %"):
         assert promised.lower() in card.lower()

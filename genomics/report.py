@@ -82,6 +82,11 @@ class ScoredVariant:
     record : RecordPlace or None
     doubt : float or None
         Standard deviation of the ensemble's probabilities; None without a score.
+    abstention : str or None
+        Why the score is no call (undecided, or the protein is out of distribution); None where it
+        is one, and without a score.
+    evidence : str or None
+        The strength of evidence that the score carries, as ``PP3_supporting``; None for none.
     """
 
     variant: Variant
@@ -93,6 +98,8 @@ class ScoredVariant:
     classification: Classification | None = None
     record: RecordPlace | None = None
     doubt: float | None = None
+    abstention: str | None = None
+    evidence: str | None = None
 
     @property
     def zygosity(self) -> str | None:
@@ -261,6 +268,8 @@ COLUMNS: Sequence[str] = (
     "zygosity",
     "score",
     "doubt",
+    "abstention",
+    "evidence",
     "classification",
     "rule",
     "reason",
@@ -288,6 +297,8 @@ def _row(each: ScoredVariant) -> dict[str, Any]:
         "zygosity": each.zygosity,
         "score": each.score,
         "doubt": each.doubt,
+        "abstention": each.abstention,
+        "evidence": each.evidence,
         "reason": each.reason,
         "model": each.model,
     }

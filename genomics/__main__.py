@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +72,37 @@ def _counted(done: int, total: int | None) -> None:
 
 @app.command()
 def train(
-    name: str = typer.Argument(help="The model to train: missense-lstm."),
+    name: str = typer.Argument(help="The model to train: missense-lstm or missense-transformer."),
     data: Path = typer.Option(..., help="Table of labelled variants, or the folder that holds it."),
     out: Path = typer.Option(..., help="Folder to write; must not exist."),
-    epochs: int = typer.Option(20, min=1, help="At most; training stops early by itself."),
-    members: int = typer.Option(3, min=1, help="Networks in the ensemble."),
+    epochs: int = typer.Option(8, min=1, help="At most; training stops early by itself."),
+    members: int | None = typer.Option(None, min=1, help="Networks in the ensemble."),
     flank: int = typer.Option(50, min=1, max=50, help="Residues read on either side."),
     seed: int = typer.Option(0, help="Of initialisation and shuffling; the split has its own."),
+    pretrain_epochs: int = typer.Option(4, min=1, help="Passes over proteins.fasta.gz."),
+    language_model: Path | None = typer.Option(
+        None, help="A trained model's folder: take its language model, pre-train none."
+    ),
+    checkpoints: Path | None = typer.Option(
+        None, help="Folder that keeps each fitted network; a stopped training goes on from it."
+    ),
+    bfloat16: bool = typer.Option(False, help="Faster on a CPU that has it, else far slower."),
 ) -> None:
-    """Train a model on a table of labelled variants, genes split."""
-    from genomics.lstm import FlankLstmConfig
-    from genomics.training import FitOptions, train_missense
+    """Train a model on a table of labelled variants, protein families split."""
+    from genomics.language_model import PretrainOptions
+    from genomics.training import RECIPES, FitOptions, train_missense
 
-    _expect_missense(name)
+    _expect_recipe(name, RECIPES)
+    asked: dict[str, Any] = {"flank": flank} | ({"members": members} if members else {})
     config = train_missense(
         data,
         out,
-        FlankLstmConfig(flank=flank, members=members),
-        FitOptions(epochs=epochs, seed=seed),
+        RECIPES[name](**asked),
+        FitOptions(epochs=epochs, seed=seed, bfloat16=bfloat16),
+        language_model or PretrainOptions(epochs=pretrain_epochs, seed=seed, bfloat16=bfloat16),
         log=_say,
+        name=name,
+        checkpoints=checkpoints,
     )
     best = max(max(history) for history in config["training"]["history"])
     _say(f"wrote {out}; best validation AUROC of one network {best:.3f}")
@@ -127,9 +139,9 @@ def _figure(figure: dict[str, Any]) -> str:
     return f"{figure['value']:.3f}{interval}, n {figure['n']}"
 
 
-def _expect_missense(name: str) -> None:
-    if name != "missense-lstm":
-        raise InputError(f"{name}: no such recipe; the only one is missense-lstm")
+def _expect_recipe(name: str, recipes: Iterable[str]) -> None:
+    if name not in recipes:
+        raise InputError(f"{name}: no such recipe; there are {' and '.join(recipes)}")
 
 
 def _say(line: str) -> None:

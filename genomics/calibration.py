@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 ABSTENTION_ACCURACY = 0.9
+_ENOUGH = 50
+"""Fewer variants than this beyond a bound say nothing about the share that is right there."""
 _RELIABILITY_BINS = 10
 _COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
@@ -76,6 +77,7 @@ def _bound(right: npt.NDArray[Any], score: Floats, accuracy: float, limit: float
     order = np.argsort(-score, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     enough = np.flatnonzero((share >= accuracy) & (score[order] >= limit))
+    enough = enough[enough >= _ENOUGH - 1]
     return float(score[order][enough[-1]]) if len(enough) else None
 
 
@@ -113,25 +115,3 @@ def coverage_table(
         {"coverage": coverage, "n": count, "accuracy": float(right[order[:count]].mean())}
         for coverage, count in zip(_COVERAGES, counts, strict=True)
     ]
-
-
-def precision_at_recall(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    recall: float = 0.9,
-    weights: Sequence[float] | Floats | None = None,
-) -> float:
-    """Return the precision at the highest threshold that finds a share ``recall`` of the labels 1.
-
-    Variants of equal score are taken together. nan where no label is 1.
-    """
-    label, score = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    weight = np.ones(len(label)) if weights is None else np.asarray(weights, dtype=np.float64)
-    values, place = np.unique(-score, return_inverse=True)
-    found = np.cumsum(np.bincount(place, weight * (label == 1), minlength=len(values)))
-    taken = np.cumsum(np.bincount(place, weight, minlength=len(values)))
-    if not len(found) or found[-1] == 0:
-        return float("nan")
-    # A share of 0.9 of ten labels is nine of them, whatever the last bit of 0.9 * 10 says.
-    first = int(np.searchsorted(found, recall * found[-1] * (1 - 1e-12)))
-    return float(found[first] / taken[first])

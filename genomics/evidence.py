@@ -7,9 +7,11 @@ that each strength stands for.
 The local posterior of a score is the share of pathogenic variants among those of about that score
 (a window that holds at least 100 variants and 3 % of them all), corrected for a prior of 0.0441.
 A strength is supported where the one-sided 95 % bound of the posterior, over bootstraps, reaches
-what the strength asks for, at that score and at all beyond it. Two differences from the paper: the
-3 % are of the variants that calibrate, where the paper took unlabelled ones from gnomAD, and whole
-genes are drawn, because the labels of one gene are not independent of each other.
+what the strength asks for, at that score and at all beyond it. Three differences from the paper:
+the 3 % are of the variants that calibrate, where the paper took unlabelled ones from gnomAD; whole
+genes are drawn, because the labels of one gene are not independent of each other; and half a
+variant of each class is added to every window, so that a hundred pathogenic variants without a
+benign one are not taken for an infinite likelihood ratio.
 """
 
 from __future__ import annotations
@@ -36,8 +38,6 @@ WINDOW_VARIANTS, WINDOW_SHARE = 100, 0.03
 BOOTSTRAPS = 1000
 _GRID = 200
 _ONE_SIDED = 5.0
-_NO_BENIGN = 1e12
-"""Stands for an infinite ratio: percentiles are taken between neighbours."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def local_likelihood_ratio(scores: Floats, labels: Floats, weights: Floats, at: 
     """Return the likelihood ratio of pathogenic around each score of ``at``, shape (m,).
 
     The window around a score grows on both sides alike until it holds ``WINDOW_VARIANTS`` variants
-    and ``WINDOW_SHARE`` of them all. Where it holds no benign variant the ratio is infinite.
+    and ``WINDOW_SHARE`` of them all.
 
     Parameters
     ----------
@@ -73,22 +73,23 @@ def local_likelihood_ratio(scores: Floats, labels: Floats, weights: Floats, at: 
     benign = np.r_[0, np.cumsum(weights * (1 - labels))]
     total = pathogenic + benign
     needed = max(WINDOW_VARIANTS, WINDOW_SHARE * total[-1])
-    reach = np.array([_half_width(scores, total, place, needed) for place in at])
+    reach = _half_widths(scores, total, at, needed)
     first = np.searchsorted(scores, at - reach, "left")
     last = np.searchsorted(scores, at + reach, "right")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inside = (pathogenic[last] - pathogenic[first]) / (benign[last] - benign[first])
-        return np.asarray(inside * benign[-1] / pathogenic[-1])
+    inside = (pathogenic[last] - pathogenic[first] + 0.5) / (benign[last] - benign[first] + 0.5)
+    return np.asarray(inside * (benign[-1] + 0.5) / (pathogenic[-1] + 0.5))
 
 
-def _half_width(scores: Floats, total: Floats, place: float, needed: float) -> float:
-    """Return half the width of the narrowest window around ``place`` that holds ``needed``."""
-    low, high = 0.0, float(scores[-1] - scores[0]) + abs(place)
+def _half_widths(scores: Floats, total: Floats, at: Floats, needed: float) -> Floats:
+    """Return half the width of the narrowest window around each of ``at`` that holds ``needed``."""
+    low = np.zeros(len(at))
+    high = float(scores[-1] - scores[0]) + np.abs(at)
     for _ in range(30):
         middle = (low + high) / 2
-        first = np.searchsorted(scores, place - middle, "left")
-        last = np.searchsorted(scores, place + middle, "right")
-        low, high = (low, middle) if total[last] - total[first] >= needed else (middle, high)
+        first = np.searchsorted(scores, at - middle, "left")
+        last = np.searchsorted(scores, at + middle, "right")
+        enough = total[last] - total[first] >= needed
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
 
@@ -114,11 +115,8 @@ def evidence_thresholds(
             for drawn in draw.multinomial(count, np.full(count, 1 / count), size=repeats)
         ]
     )
-    # No variant of either class in a window says nothing: it supports neither side.
-    lower = np.percentile(np.nan_to_num(ratios, nan=0.0, posinf=_NO_BENIGN), _ONE_SIDED, axis=0)
-    upper = np.percentile(
-        np.nan_to_num(ratios, nan=_NO_BENIGN, posinf=_NO_BENIGN), 100 - _ONE_SIDED, axis=0
-    )
+    lower = np.percentile(ratios, _ONE_SIDED, axis=0)
+    upper = np.percentile(ratios, 100 - _ONE_SIDED, axis=0)
     return {
         "PP3": {name: _from_above(grid, lower >= odds) for name, odds in STRENGTHS.items()},
         "BP4": {name: _from_below(grid, upper <= 1 / odds) for name, odds in STRENGTHS.items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import pickle
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from genomics.catalogue import LANGUAGE_MODEL
 from genomics.encode import ALPHABET, GAP, UNKNOWN, encode_letters
-from genomics.errors import TableError
+from genomics.errors import ModelError, TableError
 from genomics.families import find_relatives
 from genomics.networks import LanguageModel, NetworkConfig
 
@@ -80,6 +82,22 @@ def read_proteins(path: Path) -> dict[str, str]:
     if not any(proteins.values()):
         raise TableError(f"{path}: holds no protein; give a FASTA file of protein sequences")
     return proteins
+
+
+def read_language_model(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of the language model in a model's folder, as float32.
+
+    Raises
+    ------
+    ModelError
+        They are missing or damaged.
+    """
+    path = folder / LANGUAGE_MODEL
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: value.float() for name, value in state.items()}
+    except (OSError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{path}: damaged ({error}); train or install again") from error
 
 
 def relatives_among(proteins: Mapping[str, str], held_out: Mapping[str, Sequence[str]]) -> set[str]:

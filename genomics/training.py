@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +28,7 @@ from genomics.language_model import (
     PROTEINS,
     PretrainOptions,
     pretrain,
+    read_language_model,
     read_proteins,
     relatives_among,
     zero_shot,
@@ -40,7 +40,7 @@ from genomics.novelty import fit_novelty
 from genomics.seen_windows import write_seen_windows
 from genomics.transformer import WindowTransformerConfig
 
-RECIPES: dict[str, Callable[[], NetworkConfig]] = {
+RECIPES: dict[str, Callable[..., NetworkConfig]] = {
     "missense-lstm": FlankLstmConfig,
     "missense-transformer": WindowTransformerConfig,
 }
@@ -88,6 +88,7 @@ def train_missense(
     pretraining: PretrainOptions | Path | None = None,
     log: Log = print,
     name: str = "missense-lstm",
+    checkpoints: Path | None = None,
 ) -> dict[str, Any]:
     """Train a missense ensemble and write it as a model folder.
 
@@ -106,6 +107,9 @@ def train_missense(
         Receives one line per epoch.
     name : str
         One of ``RECIPES``.
+    checkpoints : Path, optional
+        Folder that keeps each fitted network. What lies there of the same seed, options and data
+        is not fitted again, so that a training that was stopped goes on.
 
     Returns
     -------
@@ -130,7 +134,7 @@ def train_missense(
     work = _Work(table, split_by_family(table, options.split_seed), network, options, log)
     parts = {part: work.batch(part) for part in ("train", "validation")}
     language_model, about = _language_model(work, source, pretraining)
-    ensemble, histories = _fit_members(work, parts, language_model)
+    ensemble, histories = _fit_members(work, parts, language_model, checkpoints)
     config = {
         "name": name,
         "format": MISSENSE_FORMAT,
@@ -197,30 +201,51 @@ def _borrowed(work: _Work, folder: Path) -> tuple[State, dict[str, Any]]:
             f"{folder}: its language model has seen genes that are validation or test here; "
             "pre-train on this table, without --language-model"
         )
+    state = read_language_model(folder)
     try:
-        state: State = torch.load(folder / LANGUAGE_MODEL, map_location="cpu", weights_only=True)
         work.network.build_language_model().load_state_dict(state)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"{folder / LANGUAGE_MODEL}: damaged or of another size: {error}"
-        ) from error
-    return {key: value.float() for key, value in state.items()}, dict(about)
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: its language model is of another size: {error}") from error
+    return state, dict(about)
 
 
 def _fit_members(
-    work: _Work, parts: dict[str, LabelledBatch], language_model: State | None
+    work: _Work,
+    parts: dict[str, LabelledBatch],
+    language_model: State | None,
+    checkpoints: Path | None,
 ) -> tuple[Ensemble, list[list[float]]]:
     ensemble = Ensemble(work.network)
     histories = []
     for index, member in enumerate(ensemble.members):
-        torch.manual_seed(work.options.seed + index)
-        fresh = work.network.build()
-        if language_model is not None:
-            fresh.start_from(language_model)
-        say = _prefixed(work.log, f"net {index}: ")
-        histories.append(fit_network(fresh, parts["train"], parts["validation"], work.options, say))
-        member.load_state_dict(_halved(fresh.state_dict()))
+        seed = work.options.seed + index
+        kept = checkpoints and checkpoints / f"{_fingerprint(work, language_model)}-{seed}.pt"
+        if kept and kept.is_file():
+            state, history = torch.load(kept, weights_only=True)
+        else:
+            torch.manual_seed(seed)
+            fresh = work.network.build()
+            if language_model is not None:
+                fresh.start_from(language_model)
+            say = _prefixed(work.log, f"net {index}: ")
+            history = fit_network(fresh, parts["train"], parts["validation"], work.options, say)
+            state = fresh.state_dict()
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                torch.save((state, history), kept)
+        member.load_state_dict(_halved(state))
+        histories.append(history)
     return ensemble, histories
+
+
+def _fingerprint(work: _Work, language_model: State | None) -> str:
+    """Return a word for all that a fitted network depends on, but its seed."""
+    asked = {**asdict(work.options), **asdict(work.network), "seed": None, "members": None}  # type: ignore[call-overload]
+    word = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    word.update(pd.util.hash_pandas_object(work.table, index=False).to_numpy().tobytes())
+    for value in (language_model or {}).values():
+        word.update(value.half().numpy().tobytes())
+    return word.hexdigest()[:16]
 
 
 def _prefixed(log: Log, prefix: str) -> Log:

@@ -53,7 +53,15 @@ class LanguageModel(nn.Module):
 
 
 class MissenseNetwork(nn.Module):
-    """Log-odds of pathogenic, in two steps: what surrounds the place, then what changes there."""
+    """Log-odds of pathogenic, in two steps: what surrounds the place, then what changes there.
+
+    Attributes
+    ----------
+    classifier : SubstitutionHead
+        Of the second step; all other weights are of the first.
+    """
+
+    classifier: SubstitutionHead
 
     def start_from(self, language_model: Mapping[str, torch.Tensor]) -> None:
         """Take the weights of the language model that belongs to this network."""

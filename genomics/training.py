@@ -23,7 +23,16 @@ from genomics.encode import encode_missense
 from genomics.errors import ModelError, OutputError, TableError
 from genomics.evidence import PRIOR, Calibration, evidence_thresholds
 from genomics.families import IDENTITY, SHARED_KMER, STRETCH, FamilySplit, split_by_family
-from genomics.fitting import FitOptions, LabelledBatch, Log, fit_network, log_odds
+from genomics.fitting import (
+    FitOptions,
+    LabelledBatch,
+    Log,
+    Parts,
+    encode_flanks,
+    fit_head,
+    fit_network,
+    log_odds,
+)
 from genomics.language_model import (
     PROTEINS,
     PretrainOptions,
@@ -35,7 +44,7 @@ from genomics.language_model import (
 )
 from genomics.lstm import FlankLstmConfig
 from genomics.metrics import auroc, fit_substitution_baseline
-from genomics.networks import Ensemble, NetworkConfig
+from genomics.networks import Ensemble, MissenseNetwork, NetworkConfig
 from genomics.novelty import fit_novelty
 from genomics.seen_windows import write_seen_windows
 from genomics.transformer import WindowTransformerConfig
@@ -132,7 +141,7 @@ def train_missense(
     source = find_missense_table(data)
     table = read_missense_table(source)
     work = _Work(table, split_by_family(table, options.split_seed), network, options, log)
-    parts = {part: work.batch(part) for part in ("train", "validation")}
+    parts = Parts(work.batch("train"), work.batch("validation"))
     language_model, about = _language_model(work, source, pretraining)
     ensemble, histories = _fit_members(work, parts, language_model, checkpoints)
     config = {
@@ -141,7 +150,7 @@ def train_missense(
         "task": "probability that a missense variant is pathogenic",
         "network": {"class": type(network.build()).__name__, **asdict(network)},  # type: ignore[call-overload]
         "language_model": about,
-        **_calibration(work, ensemble, parts["validation"]),
+        **_calibration(work, ensemble, parts.validation),
         "novelty": fit_novelty(
             *(list(work.rows(part)["wt_window101"]) for part in ("train", "validation"))
         ),
@@ -210,13 +219,11 @@ def _borrowed(work: _Work, folder: Path) -> tuple[State, dict[str, Any]]:
 
 
 def _fit_members(
-    work: _Work,
-    parts: dict[str, LabelledBatch],
-    language_model: State | None,
-    checkpoints: Path | None,
+    work: _Work, parts: Parts, language_model: State | None, checkpoints: Path | None
 ) -> tuple[Ensemble, list[list[float]]]:
     ensemble = Ensemble(work.network)
     histories = []
+    encoded = None
     for index, member in enumerate(ensemble.members):
         seed = work.options.seed + index
         kept = checkpoints and checkpoints / f"{_fingerprint(work, language_model)}-{seed}.pt"
@@ -227,8 +234,11 @@ def _fit_members(
             fresh = work.network.build()
             if language_model is not None:
                 fresh.start_from(language_model)
-            say = _prefixed(work.log, f"net {index}: ")
-            history = fit_network(fresh, parts["train"], parts["validation"], work.options, say)
+                # The same for every member: all start with the same encoder.
+                encoded = encoded or tuple(
+                    encode_flanks(fresh, part.inputs) for part in (parts.train, parts.validation)
+                )
+            history = _fit(fresh, encoded, parts, work, f"net {index}: ")
             state = fresh.state_dict()
             if kept:
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -236,6 +246,20 @@ def _fit_members(
         member.load_state_dict(_halved(state))
         histories.append(history)
     return ensemble, histories
+
+
+def _fit(
+    net: MissenseNetwork,
+    encoded: tuple[torch.Tensor, ...] | None,
+    parts: Parts,
+    work: _Work,
+    prefix: str,
+) -> list[float]:
+    def say(line: str) -> None:
+        work.log(prefix + line)
+
+    head = [] if encoded is None else fit_head(net, encoded, parts, work.options, say)
+    return head + fit_network(net, parts, work.options, say)
 
 
 def _fingerprint(work: _Work, language_model: State | None) -> str:
@@ -246,10 +270,6 @@ def _fingerprint(work: _Work, language_model: State | None) -> str:
     for value in (language_model or {}).values():
         word.update(value.half().numpy().tobytes())
     return word.hexdigest()[:16]
-
-
-def _prefixed(log: Log, prefix: str) -> Log:
-    return lambda line: log(prefix + line)
 
 
 def _halved(state: State) -> State:

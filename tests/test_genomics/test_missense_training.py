@@ -74,7 +74,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folder of a small trained model and the table it was trained on."""
     folder = tmp_path_factory.mktemp("trained")
     table = _write_table(folder / "table.tsv", GENES)
-    options = FitOptions(epochs=4, batch=64, learning_rate=2e-2, averaging=0.9)
+    options = FitOptions(epochs=4, batch=64, learning_rate=1e-2, averaging=0.9)
     train_missense(table, folder / "model", _SMALL, options, log=lambda line: None)
     return folder / "model", table
 
@@ -243,7 +243,7 @@ def test_the_transformer_goes_through_the_same_harness(tmp_path: Path) -> None:
     network = WindowTransformerConfig(
         flank=5, width=24, layers=1, heads=2, feedforward=48, head=24, dropout=0.0
     )
-    options = FitOptions(epochs=6, batch=64, learning_rate=2e-2, averaging=0.9, patience=6)
+    options = FitOptions(epochs=6, batch=64, learning_rate=1e-2, averaging=0.9, patience=6)
     name = "missense-transformer"
     train_missense(table, tmp_path / "out", network, options, log=lambda line: None, name=name)
     result = evaluate_missense(tmp_path / "out", table)

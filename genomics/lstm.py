@@ -37,6 +37,9 @@ class FlankLstmConfig:
         Probability, in training, of reading a flank's residue as unknown.
     members : int
         Networks of the ensemble; they differ by their seed.
+    shared_encoder : bool
+        Whether the members are classifiers on one encoder, that of the language model, rather
+        than each with an encoder fitted to the labels. Ignored where nothing is pre-trained.
     """
 
     flank: int = 50
@@ -45,7 +48,8 @@ class FlankLstmConfig:
     head: int = 128
     dropout: float = 0.4
     residue_dropout: float = 0.1
-    members: int = 3
+    members: int = 5
+    shared_encoder: bool = True
 
     def build(self) -> FlankLstm:
         """Return a network with fresh weights."""

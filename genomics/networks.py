@@ -68,6 +68,12 @@ class MissenseNetwork(nn.Module):
         fresh = {name: value for name, value in self.state_dict().items() if "classifier" in name}
         self.load_state_dict({**fresh, **language_model})
 
+    def share_encoder(self, other: MissenseNetwork) -> None:
+        """Use the very modules of another network for all but the classifier."""
+        for name, module in other.named_children():
+            if name != "classifier":
+                setattr(self, name, module)
+
     def forward(self, batch: MissenseBatch) -> torch.Tensor:
         """Return the log-odds of pathogenic, shape (n,)."""
         return self.classify(self.flanks(batch), batch.wild_type, batch.mutant)
@@ -100,6 +106,10 @@ class NetworkConfig(Protocol):
     @property
     def members(self) -> int:
         """Networks of the ensemble."""
+
+    @property
+    def shared_encoder(self) -> bool:
+        """Whether the members are classifiers on one encoder, the language model's."""
 
     def build(self) -> MissenseNetwork:
         """Return a network with fresh weights."""
@@ -171,12 +181,30 @@ def drop_residues(residues: torch.Tensor, probability: float) -> torch.Tensor:
 
 
 class Ensemble(nn.Module):
-    """Several networks whose log-odds are averaged."""
+    """Several networks whose log-odds are averaged.
+
+    With ``shared_encoder`` they are several classifiers on one encoder.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.members = nn.ModuleList(config.build() for _ in range(config.members))
+        self.shared = config.shared_encoder
+        members = [config.build() for _ in range(config.members)]
+        if self.shared:
+            for member in members[1:]:
+                member.share_encoder(members[0])
+        self.members = nn.ModuleList(members)
+
+    def flanks(self, batch: MissenseBatch) -> list[torch.Tensor]:
+        """Return what each member makes of the flanks, computed once where they share it."""
+        if self.shared:
+            return [self.members[0].flanks(batch)] * len(self.members)
+        return [member.flanks(batch) for member in self.members]
 
     def forward(self, batch: MissenseBatch) -> torch.Tensor:
         """Return each member's log-odds of pathogenic, shape (n, members)."""
-        return torch.stack([member(batch) for member in self.members], dim=1)
+        odds = [
+            member.classify(flanks, batch.wild_type, batch.mutant)
+            for member, flanks in zip(self.members, self.flanks(batch), strict=True)
+        ]
+        return torch.stack(odds, dim=1)

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,10 @@ def train_missense(
     work = _Work(table, split_by_family(table, options.split_seed), network, options, log)
     parts = Parts(work.batch("train"), work.batch("validation"))
     language_model, about = _language_model(work, source, pretraining)
+    if language_model is None:
+        # An encoder that nothing has taught must learn from the labels.
+        network = replace(network, shared_encoder=False)  # type: ignore[type-var]
+        work = replace(work, network=network)
     ensemble, histories = _fit_members(work, parts, language_model, checkpoints)
     config = {
         "name": name,
@@ -259,6 +263,8 @@ def _fit(
         work.log(prefix + line)
 
     head = [] if encoded is None else fit_head(net, encoded, parts, work.options, say)
+    if work.network.shared_encoder:
+        return head
     return head + fit_network(net, parts, work.options, say)
 
 
@@ -344,4 +350,6 @@ def _write(
 
 
 def _save(path: Path, state: State) -> None:
-    torch.save({key: value.half() for key, value in state.items()}, path)
+    # A tensor that several members share is written once.
+    halves = {value.data_ptr(): value.half() for value in state.values()}
+    torch.save({key: halves[value.data_ptr()] for key, value in state.items()}, path)

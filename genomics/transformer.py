@@ -38,7 +38,7 @@ class WindowTransformerConfig:
         Of the encoder; ``width`` is also that of the residue embedding.
     head : int
         Width of the classifier's layer.
-    dropout, residue_dropout, members
+    dropout, residue_dropout, members, shared_encoder
         As in :class:`genomics.lstm.FlankLstmConfig`.
     """
 
@@ -50,7 +50,8 @@ class WindowTransformerConfig:
     head: int = 128
     dropout: float = 0.4
     residue_dropout: float = 0.1
-    members: int = 1
+    members: int = 5
+    shared_encoder: bool = True
 
     def build(self) -> WindowTransformer:
         """Return a network with fresh weights."""

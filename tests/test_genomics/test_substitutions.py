@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from Bio.Align import substitution_matrices
 
-from genomics.encode import ALPHABET, PROPERTIES, blosum_signs, residue_facts
-from genomics.networks import SubstitutionHead, drop_residues
+from genomics.encode import ALPHABET, PROPERTIES, blosum_signs, encode_missense, residue_facts
+from genomics.lstm import FlankLstmConfig
+from genomics.networks import Ensemble, NetworkConfig, SubstitutionHead, drop_residues
+from genomics.transformer import WindowTransformerConfig
 
 
 def test_the_product_of_two_residues_is_their_blosum62_score() -> None:
@@ -60,3 +64,20 @@ def test_residues_are_dropped_at_the_rate_and_empty_places_are_kept() -> None:
     share = (dropped[:, 20:] == ALPHABET.index("X")).float().mean().item()
     assert share == pytest.approx(0.25, abs=0.02)
     assert drop_residues(residues, 0.0) is residues
+
+
+@pytest.mark.parametrize("config", [FlankLstmConfig(hidden=8), WindowTransformerConfig(width=8)])
+def test_members_on_one_encoder_are_encoded_once_and_differ_in_their_classifier(
+    config: NetworkConfig,
+) -> None:
+    torch.manual_seed(0)
+    shared = Ensemble(config).eval()
+    apart = Ensemble(replace(config, shared_encoder=False)).eval()  # type: ignore[type-var]
+    apart.load_state_dict(shared.state_dict())
+    batch = encode_missense(["ACDEFGHIKLMNPQRSTVWYV" * 4 + "ACDEFGHIKLMNPQRST"] * 2, ["W", "P"], 50)
+    with torch.inference_mode():
+        assert torch.allclose(shared(batch), apart(batch), atol=1e-6)
+        assert len({id(flanks) for flanks in shared.flanks(batch)}) == 1
+        assert len({id(flanks) for flanks in apart.flanks(batch)}) == config.members
+        assert shared(batch).std(dim=1).min() > 1e-3
+    assert sum(p.numel() for p in shared.parameters()) < sum(p.numel() for p in apart.parameters())

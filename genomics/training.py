@@ -7,22 +7,19 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 
 from genomics.calibration import abstention_band, fit_platt, sigmoid
 from genomics.catalogue import CONFIG, LANGUAGE_MODEL, MISSENSE_FORMAT, WEIGHTS, open_model
 from genomics.dataset import SPLIT_PERCENT, find_missense_table, read_missense_table
-from genomics.encode import encode_missense
-from genomics.errors import ModelError, OutputError, TableError
+from genomics.errors import ModelError, OutputError
 from genomics.evidence import PRIOR, Calibration, evidence_thresholds
-from genomics.families import IDENTITY, SHARED_KMER, STRETCH, FamilySplit, split_by_family
+from genomics.families import split_by_family
 from genomics.fitting import (
     FitOptions,
     LabelledBatch,
@@ -33,6 +30,7 @@ from genomics.fitting import (
     fit_network,
     log_odds,
 )
+from genomics.labelled import Work
 from genomics.language_model import (
     PROTEINS,
     PretrainOptions,
@@ -54,39 +52,6 @@ RECIPES: dict[str, Callable[..., NetworkConfig]] = {
     "missense-transformer": WindowTransformerConfig,
 }
 State = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class _Work:
-    """One training: what was asked for, and the labelled variants by part."""
-
-    table: pd.DataFrame
-    split: FamilySplit
-    network: NetworkConfig
-    options: FitOptions
-    log: Log
-    parts: npt.NDArray[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", self.split.part_of(self.table["gene"]))
-
-    def rows(self, part: str) -> pd.DataFrame:
-        return self.table[self.parts == part]
-
-    def batch(self, part: str) -> LabelledBatch:
-        rows = self.rows(part)
-        if rows["label"].nunique() < 2:
-            raise TableError(
-                f"the {part} genes hold {len(rows)} variants of one class or none; "
-                "give a table with more genes"
-            )
-        per_gene = rows.groupby("gene")["gene"].transform("size").to_numpy(dtype=np.float64)
-        weight = per_gene**-self.options.gene_power
-        return LabelledBatch(
-            encode_missense(list(rows["wt_window101"]), list(rows["mt"]), self.network.flank),
-            torch.tensor(rows["label"].to_numpy(), dtype=torch.float32),
-            torch.tensor(weight / weight.mean(), dtype=torch.float32),
-        )
 
 
 def train_missense(
@@ -140,7 +105,7 @@ def train_missense(
     began = time.perf_counter()
     source = find_missense_table(data)
     table = read_missense_table(source)
-    work = _Work(table, split_by_family(table, options.split_seed), network, options, log)
+    work = Work(table, split_by_family(table, options.split_seed), network, options, log)
     parts = Parts(work.batch("train"), work.batch("validation"))
     language_model, about = _language_model(work, source, pretraining)
     if language_model is None:
@@ -159,7 +124,7 @@ def train_missense(
             *(list(work.rows(part)["wt_window101"]) for part in ("train", "validation"))
         ),
         "substitution_only": _substitution_only(work.rows("train")),
-        "split": _describe_split(work),
+        "split": work.describe_split(),
         "training": {
             "options": asdict(options),
             "data": source.name,
@@ -177,7 +142,7 @@ def train_missense(
 
 
 def _language_model(
-    work: _Work, source: Path, pretraining: PretrainOptions | Path | None
+    work: Work, source: Path, pretraining: PretrainOptions | Path | None
 ) -> tuple[State | None, dict[str, Any] | None]:
     """Return the weights to start from and what is known of them; None without proteins."""
     if isinstance(pretraining, Path):
@@ -206,7 +171,7 @@ def _language_model(
     return model.state_dict(), about
 
 
-def _borrowed(work: _Work, folder: Path) -> tuple[State, dict[str, Any]]:
+def _borrowed(work: Work, folder: Path) -> tuple[State, dict[str, Any]]:
     config = open_model(folder).config
     about = config.get("language_model")
     if not about or not set(work.split.held_out()) <= set(about["held_out_genes"]):
@@ -223,7 +188,7 @@ def _borrowed(work: _Work, folder: Path) -> tuple[State, dict[str, Any]]:
 
 
 def _fit_members(
-    work: _Work, parts: Parts, language_model: State | None, checkpoints: Path | None
+    work: Work, parts: Parts, language_model: State | None, checkpoints: Path | None
 ) -> tuple[Ensemble, list[list[float]]]:
     ensemble = Ensemble(work.network)
     histories = []
@@ -256,7 +221,7 @@ def _fit(
     net: MissenseNetwork,
     encoded: tuple[torch.Tensor, ...] | None,
     parts: Parts,
-    work: _Work,
+    work: Work,
     prefix: str,
 ) -> list[float]:
     def say(line: str) -> None:
@@ -268,7 +233,7 @@ def _fit(
     return head + fit_network(net, parts, work.options, say)
 
 
-def _fingerprint(work: _Work, language_model: State | None) -> str:
+def _fingerprint(work: Work, language_model: State | None) -> str:
     """Return a word for all that a fitted network depends on, but its seed."""
     asked = {**asdict(work.options), **asdict(work.network), "seed": None, "members": None}  # type: ignore[call-overload]
     word = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
@@ -283,7 +248,7 @@ def _halved(state: State) -> State:
     return {key: value.half().float() for key, value in state.items()}
 
 
-def _calibration(work: _Work, ensemble: Ensemble, validation: LabelledBatch) -> dict[str, Any]:
+def _calibration(work: Work, ensemble: Ensemble, validation: LabelledBatch) -> dict[str, Any]:
     """Return all that is fitted to the scores of the validation families."""
     raw = log_odds(ensemble, validation.inputs).mean(axis=1)
     labels = validation.labels.numpy()
@@ -310,17 +275,6 @@ def _calibration(work: _Work, ensemble: Ensemble, validation: LabelledBatch) -> 
 
 def _substitution_only(train: pd.DataFrame) -> dict[str, float]:
     return fit_substitution_baseline(list(train["wt"]), list(train["mt"]), list(train["label"]))
-
-
-def _describe_split(work: _Work) -> dict[str, Any]:
-    return {
-        "rule": "by family; sha256('seed:gene') modulo 100 of its representative",
-        "family": f"{SHARED_KMER} residues in a row are the same, or {IDENTITY:.0%} of {STRETCH}",
-        "families": work.split.families,
-        "percent": dict(SPLIT_PERCENT),
-        "seed": work.options.split_seed,
-        "genes": work.split.genes,
-    }
 
 
 def _write(

@@ -37,7 +37,19 @@ NAMES_OF_THE_FACADE = {"__version__"}
 VIEWER = {"napari", "qtpy", "magicgui", "vispy", "superqt", "PySide6", "PyQt5", "PyQt6"}
 LEARNING = {"torch", "monai"}
 LEARNING_ROOMS = {f"{OURS}.models", f"{OURS}.training"} | {
-    f"{SIDECAR}.{name}" for name in ("encode", "lstm", "score", "explain", "training")
+    f"{SIDECAR}.{name}"
+    for name in (
+        "encode",
+        "explain",
+        "fitting",
+        "labelled",
+        "language_model",
+        "lstm",
+        "networks",
+        "score",
+        "training",
+        "transformer",
+    )
 }
 CORE_MAY_IMPORT = {"numpy", "scipy", "skimage"}
 

@@ -139,7 +139,7 @@ def fit_network(
 
     def guess(rows: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bfloat16):
-            return net(parts.train.inputs[rows]).float()  # type: ignore[no-any-return]
+            return net(parts.train.inputs[rows]).float()
 
     def measure() -> float:
         odds = log_odds(step.mean.module, parts.validation.inputs)

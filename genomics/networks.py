@@ -197,14 +197,18 @@ class Ensemble(nn.Module):
 
     def flanks(self, batch: MissenseBatch) -> list[torch.Tensor]:
         """Return what each member makes of the flanks, computed once where they share it."""
+        networks = self._networks()
         if self.shared:
-            return [self.members[0].flanks(batch)] * len(self.members)
-        return [member.flanks(batch) for member in self.members]
+            return [networks[0].flanks(batch)] * len(networks)
+        return [member.flanks(batch) for member in networks]
 
     def forward(self, batch: MissenseBatch) -> torch.Tensor:
         """Return each member's log-odds of pathogenic, shape (n, members)."""
         odds = [
             member.classify(flanks, batch.wild_type, batch.mutant)
-            for member, flanks in zip(self.members, self.flanks(batch), strict=True)
+            for member, flanks in zip(self._networks(), self.flanks(batch), strict=True)
         ]
         return torch.stack(odds, dim=1)
+
+    def _networks(self) -> list[MissenseNetwork]:
+        return [member for member in self.members if isinstance(member, MissenseNetwork)]

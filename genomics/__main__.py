@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,35 +100,57 @@ def check(
 
 @app.command()
 def train(
-    name: str = typer.Argument(help="missense-lstm, nucleotide-lstm or gene-function."),
+    name: str = typer.Argument(
+        help="missense-lstm, missense-transformer, nucleotide-lstm or gene-function."
+    ),
     data: Path = typer.Option(..., help="Table of labelled variants, or the folder that holds it."),
     out: Path = typer.Option(..., help="Folder to write; must not exist."),
-    epochs: int = typer.Option(20, min=1, help="At most; training stops early by itself."),
-    members: int = typer.Option(3, min=1, help="Networks in the ensemble."),
+    epochs: int | None = typer.Option(
+        None, min=0, help="At most; training stops early. A missense model's come after its head's."
+    ),
+    head_epochs: int = typer.Option(6, min=0, help="At most; of the classifier alone."),
+    members: int | None = typer.Option(None, min=1, help="Networks in the ensemble."),
     flank: int | None = typer.Option(
         None, min=1, max=100, help="Residues (at most 50) or bases read on either side."
     ),
     seed: int = typer.Option(0, help="Of initialisation and shuffling; the split has its own."),
+    pretrain_epochs: int = typer.Option(4, min=1, help="Passes over proteins.fasta.gz."),
+    language_model: Path | None = typer.Option(
+        None, help="A trained model's folder: take its language model, pre-train none."
+    ),
+    checkpoints: Path | None = typer.Option(
+        None, help="Folder that keeps each fitted network; a stopped training goes on from it."
+    ),
+    bfloat16: bool = typer.Option(False, help="Faster on a CPU that has it, else far slower."),
 ) -> None:
-    """Train a model on a table of labelled variants, genes split."""
+    """Train a model on labelled variants or genes; genes of one family stay in one part."""
     if name == "nucleotide-lstm":
-        _train_nucleotide(data, out, epochs, members, flank, seed)
+        _train_nucleotide(data, out, epochs or 20, members or 3, flank, seed)
         return
     if name == "gene-function":
-        _train_gene_function(data, out, epochs, seed)
+        _train_gene_function(data, out, epochs or 20, seed)
         return
-    from genomics.lstm import FlankLstmConfig
-    from genomics.training import FitOptions, train_missense
+    from genomics.language_model import PretrainOptions
+    from genomics.training import RECIPES, FitOptions, train_missense
 
-    _expect_missense(name)
+    _expect_recipe(name, (*RECIPES, "nucleotide-lstm", "gene-function"))
     if flank is not None and flank > 50:
-        raise InputError(f"--flank {flank}: missense-lstm reads at most 50 residues")
+        raise InputError(f"--flank {flank}: {name} reads at most 50 residues")
+    asked: dict[str, Any] = {"flank": flank or 50} | ({"members": members} if members else {})
     config = train_missense(
         data,
         out,
-        FlankLstmConfig(flank=flank or 50, members=members),
-        FitOptions(epochs=epochs, seed=seed),
+        RECIPES[name](**asked),
+        FitOptions(
+            epochs=3 if epochs is None else epochs,
+            head_epochs=head_epochs,
+            seed=seed,
+            bfloat16=bfloat16,
+        ),
+        language_model or PretrainOptions(epochs=pretrain_epochs, seed=seed, bfloat16=bfloat16),
         log=_say,
+        name=name,
+        checkpoints=checkpoints,
     )
     best = max(max(history) for history in config["training"]["history"])
     _say(f"wrote {out}; best validation AUROC of one network {best:.3f}")
@@ -309,11 +331,9 @@ def _figure(figure: dict[str, Any]) -> str:
     return f"{figure['value']:.3f}{interval}, n {figure['n']}"
 
 
-def _expect_missense(name: str) -> None:
-    if name != "missense-lstm":
-        raise InputError(
-            f"{name}: no such recipe; there are missense-lstm, nucleotide-lstm and gene-function"
-        )
+def _expect_recipe(name: str, recipes: Iterable[str]) -> None:
+    if name not in recipes:
+        raise InputError(f"{name}: no such recipe; there are {', '.join(recipes)}")
 
 
 def _say(line: str) -> None:

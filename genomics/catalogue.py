@@ -1,8 +1,9 @@
 """Which models exist, read from their folders without loading torch.
 
 A model is a folder of ``config.json`` (what it is, hyper-parameters, calibration, split),
-``model.pt`` (a plain state dict), ``seen_windows.npy`` (hashes of the protein windows of training
-and validation, see :mod:`genomics.seen_windows`) and, where it ships, ``README.md`` (its card).
+``model.pt`` (a plain state dict), ``language_model.pt`` (the one it started from, if any),
+``seen_windows.npy`` (hashes of the protein windows of training and validation, see
+:mod:`genomics.seen_windows`) and, where it ships, ``README.md`` (its card).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 from genomics.errors import ModelError
 
 ZOO = Path(__file__).parent / "zoo"
-CONFIG, WEIGHTS = "config.json", "model.pt"
+CONFIG, WEIGHTS, LANGUAGE_MODEL = "config.json", "model.pt", "language_model.pt"
+MISSENSE_FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -110,11 +110,3 @@ def part_of_gene(gene: str, seed: int) -> Part:
     if percent < SPLIT_PERCENT["train"]:
         return "train"
     return "validation" if percent < 100 - SPLIT_PERCENT["test"] else "test"
-
-
-def split_genes(genes: Iterable[str], seed: int) -> dict[Part, list[str]]:
-    """Return the sorted genes of each part; no gene is in two."""
-    parts: dict[Part, list[str]] = {"train": [], "validation": [], "test": []}
-    for gene in sorted(set(genes)):
-        parts[part_of_gene(gene, seed)].append(gene)
-    return parts

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from Bio.Align import substitution_matrices
 
 ALPHABET = "-ACDEFGHIKLMNPQRSTVWYX"
 GAP, UNKNOWN = ALPHABET.index("-"), ALPHABET.index("X")
@@ -85,3 +87,62 @@ def encode_missense(windows: Sequence[str], mutants: Sequence[str], flank: int) 
         wild_type=tokens[:, middle],
         mutant=encode_letters(mutants).reshape(-1),
     )
+
+
+# Kyte and Doolittle 1982 (hydropathy); side-chain volume in cubic angstrom, Zamyatnin 1972;
+# charge at pH 7; polarity, Grantham 1974; propensity for a helix (kcal/mol), Pace and Scholtz 1998.
+_PROPERTIES = {
+    "A": (1.8, 88.6, 0, 8.1, 0.00),
+    "C": (2.5, 108.5, 0, 5.5, 0.68),
+    "D": (-3.5, 111.1, -1, 13.0, 0.69),
+    "E": (-3.5, 138.4, -1, 12.3, 0.40),
+    "F": (2.8, 189.9, 0, 5.2, 0.54),
+    "G": (-0.4, 60.1, 0, 9.0, 1.00),
+    "H": (-3.2, 153.2, 0, 10.4, 0.61),
+    "I": (4.5, 166.7, 0, 5.2, 0.41),
+    "K": (-3.9, 168.6, 1, 11.3, 0.26),
+    "L": (3.8, 166.7, 0, 4.9, 0.21),
+    "M": (1.9, 162.9, 0, 5.7, 0.24),
+    "N": (-3.5, 114.1, 0, 11.6, 0.65),
+    "P": (-1.6, 112.7, 0, 8.0, 3.16),
+    "Q": (-3.5, 143.8, 0, 10.5, 0.39),
+    "R": (-4.5, 173.4, 1, 10.5, 0.21),
+    "S": (-0.8, 89.0, 0, 9.2, 0.50),
+    "T": (-0.7, 116.1, 0, 8.6, 0.66),
+    "V": (4.2, 140.0, 0, 5.9, 0.61),
+    "W": (-0.9, 227.8, 0, 5.4, 0.49),
+    "Y": (-1.3, 193.6, 0, 6.2, 0.53),
+}
+
+
+PROPERTIES = len(_PROPERTIES["A"])
+
+
+def residue_facts() -> torch.Tensor:
+    """Return what is known of each residue without any training.
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape (len(ALPHABET), len(ALPHABET) + PROPERTIES + 20). Each row has the residue
+        itself (1 in its own column), its properties (standardised over the twenty), and a vector
+        whose product with another residue's, weighted by :func:`blosum_signs`, is their BLOSUM62
+        score. Properties and vector are 0 where the residue is unknown.
+    """
+    places = [ALPHABET.index(letter) for letter in _PROPERTIES]
+    properties = np.array(list(_PROPERTIES.values()))
+    values, vectors = np.linalg.eigh(_blosum())
+    facts = np.zeros((len(ALPHABET), PROPERTIES + len(places)))
+    facts[places, :PROPERTIES] = (properties - properties.mean(axis=0)) / properties.std(axis=0)
+    facts[places, PROPERTIES:] = vectors * np.sqrt(np.abs(values))
+    return torch.from_numpy(np.hstack([np.eye(len(ALPHABET)), facts]).astype(np.float32))
+
+
+def blosum_signs() -> torch.Tensor:
+    """Return the sign of each column of the BLOSUM62 vectors, float32, shape (20,)."""
+    return torch.from_numpy(np.sign(np.linalg.eigvalsh(_blosum())).astype(np.float32))
+
+
+def _blosum() -> npt.NDArray[np.float64]:
+    matrix = substitution_matrices.load("BLOSUM62")
+    return np.array([[matrix[one][other] for other in _PROPERTIES] for one in _PROPERTIES])

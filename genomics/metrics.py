@@ -73,6 +73,28 @@ def expected_calibration_error(
     return float(np.abs(gap).sum() / weight.sum())
 
 
+def precision_at_recall(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    recall: float = 0.9,
+) -> float:
+    """Return the precision at the highest threshold that finds a share ``recall`` of the labels 1.
+
+    Variants of equal score are taken together. nan where no label is 1.
+    """
+    label, score = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    weight = np.ones(len(label)) if weights is None else np.asarray(weights, dtype=np.float64)
+    values, place = np.unique(-score, return_inverse=True)
+    found = np.cumsum(np.bincount(place, weight * (label == 1), minlength=len(values)))
+    taken = np.cumsum(np.bincount(place, weight, minlength=len(values)))
+    if not len(found) or found[-1] == 0:
+        return float("nan")
+    # A share of 0.9 of ten labels is nine of them, whatever the last bit of 0.9 * 10 says.
+    first = int(np.searchsorted(found, recall * found[-1] * (1 - 1e-12)))
+    return float(found[first] / taken[first])
+
+
 def fit_substitution_baseline(
     wild_type: Sequence[str], mutant: Sequence[str], labels: Sequence[int]
 ) -> dict[str, float]:
@@ -154,7 +176,11 @@ class GeneBootstrap:
 
 
 def missense_metrics(
-    genes: npt.ArrayLike, labels: npt.ArrayLike, probability: npt.ArrayLike, substitution: Floats
+    genes: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    substitution: Floats,
+    zero_shot: Floats | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return every metric of a missense model as ``{name: {value, ci95, n, ...}}``.
 
@@ -164,6 +190,8 @@ def missense_metrics(
         Gene symbol, 0 or 1, and the model's calibrated probability of pathogenic.
     substitution : ndarray, shape (n,)
         The score of the substitution-only baseline.
+    zero_shot : ndarray, shape (n,), optional
+        The score of the language model that no label has taught.
     """
     genes, labels = np.asarray(genes), np.asarray(labels)
     probability = np.asarray(probability, dtype=np.float64)
@@ -177,12 +205,15 @@ def missense_metrics(
         return expected_calibration_error(labels, probability, weights)
 
     gene_mean = leave_one_out_gene_mean(genes, labels)
-    statistics: Mapping[str, Statistic] = {
+    statistics: dict[str, Statistic] = {
         "auroc": rank(probability),
         "auroc_substitution_only": rank(substitution),
         "auroc_gene_mean": rank(gene_mean),
+        "precision_at_recall_90": lambda weights: precision_at_recall(labels, probability, weights),
         "ece": calibration,
     }
+    if zero_shot is not None:
+        statistics["auroc_zero_shot"] = rank(zero_shot)
     metrics: dict[str, dict[str, Any]] = {
         name: _metric(statistic(np.ones(len(labels))), resample.interval(statistic), len(labels))
         for name, statistic in statistics.items()

@@ -89,6 +89,11 @@ class ScoredVariant:
     normalised : Variant or None
         ``variant`` trimmed and, where a reference was at hand, left-aligned; None for an allele
         that is not written out as bases. ``record`` keeps the user's own writing.
+    abstention : str or None
+        Why the score is no call (undecided, or the protein is out of distribution); None where it
+        is one, and without a score.
+    evidence : str or None
+        The strength of evidence that the score carries, as ``PP3_supporting``; None for none.
     """
 
     variant: Variant
@@ -101,6 +106,8 @@ class ScoredVariant:
     record: RecordPlace | None = None
     doubt: float | None = None
     normalised: Variant | None = None
+    abstention: str | None = None
+    evidence: str | None = None
 
     @property
     def zygosity(self) -> str | None:
@@ -259,6 +266,8 @@ COLUMNS: Sequence[str] = (
     "zygosity",
     "score",
     "doubt",
+    "abstention",
+    "evidence",
     "classification",
     "rule",
     "reason",
@@ -291,6 +300,8 @@ def _row(each: ScoredVariant) -> dict[str, Any]:
         "zygosity": each.zygosity,
         "score": each.score,
         "doubt": each.doubt,
+        "abstention": each.abstention,
+        "evidence": each.evidence,
         "reason": each.reason,
         "model": each.model,
         "normalised": each.normalised.key if each.normalised else None,

@@ -17,19 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genomics.catalogue import ModelFolder, open_model
+from genomics.calibration import sigmoid
+from genomics.catalogue import MISSENSE_FORMAT, ModelFolder, open_model
 from genomics.compound import Placed, read_together
 from genomics.consequence import Consequence
 from genomics.encode import encode_missense
 from genomics.errors import CancelledError, ModelError, ReferenceGenomeError, RefMismatchError
-from genomics.lstm import Ensemble, FlankLstmConfig
+from genomics.judgement import Judgement, judgement
+from genomics.networks import Ensemble, NetworkConfig
 from genomics.normalise import normalised
+from genomics.novelty import novelty
 from genomics.nucleotide_score import score_nucleotides
 from genomics.preflight import Preflight, preflight
 from genomics.preflight_build import LEAST_REF_MATCH
 from genomics.provider import REF_CONTRADICTS, ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
+from genomics.transformer import NETWORKS
 from genomics.variant import Genotype
 from genomics.vcf import (
     UNSPECIFIED,
@@ -61,7 +65,7 @@ class MissenseModel:
     """
 
     folder: ModelFolder
-    network: FlankLstmConfig
+    network: NetworkConfig
     ensemble: Ensemble
 
     @classmethod
@@ -74,9 +78,14 @@ class MissenseModel:
             There is no such model, or its files are damaged.
         """
         folder = open_model(name)
+        if folder.config.get("format") != MISSENSE_FORMAT:
+            raise ModelError(
+                f"{folder.path}: format {folder.config.get('format')!r}, this reads "
+                f"{MISSENSE_FORMAT}; train it again"
+            )
         try:
-            hyper = {k: v for k, v in folder.config["network"].items() if k != "class"}
-            network = FlankLstmConfig(**hyper)
+            hyper = dict(folder.config["network"])
+            network = NETWORKS[hyper.pop("class")](**hyper)
             ensemble = Ensemble(network)
             state = torch.load(folder.weights, map_location="cpu", weights_only=True)
             ensemble.load_state_dict(state)
@@ -110,16 +119,24 @@ class MissenseModel:
             return np.empty(0), np.empty(0)
         line = self.folder.config["calibration"]
         log_odds = float(line["slope"]) * np.concatenate(raw) + float(line["intercept"])
-        return _sigmoid(log_odds.mean(axis=1)), _sigmoid(log_odds).std(axis=1)
+        return sigmoid(log_odds.mean(axis=1)), sigmoid(log_odds).std(axis=1)
+
+    def judge(self, windows: Sequence[str], mutants: Sequence[str]) -> list[Judgement]:
+        """Return each substitution's probability with what may be read from it, and what not.
+
+        Parameters are those of :meth:`probability`.
+        """
+        probability, doubt = self.probability(windows, mutants)
+        unusual = novelty(self.folder.config["novelty"], windows, mutants)
+        return [
+            judgement(self.folder.config, float(value), float(spread), why)
+            for value, spread, why in zip(probability, doubt, unusual, strict=True)
+        ]
 
     def _log_odds(self, windows: Sequence[str], mutants: Sequence[str]) -> npt.NDArray[np.float64]:
         with torch.inference_mode():
             batch = encode_missense(windows, mutants, self.network.flank)
             return self.ensemble(batch).double().numpy()
-
-
-def _sigmoid(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return 1 / (1 + np.exp(-log_odds))
 
 
 def score_vcf(
@@ -367,11 +384,8 @@ def _fill_scores(
         part = waiting[start : start + _BATCH]
         windows = [_known(consequence).window or "" for _, consequence in part]
         mutants = [_known(consequence).mutant or "" for _, consequence in part]
-        probability, doubt = model.probability(windows, mutants)
-        for (place, _), value, spread in zip(part, probability, doubt, strict=True):
-            filled[place] = replace(
-                drafts[place], score=float(value), doubt=float(spread), model=model.folder.name
-            )
+        for (place, _), judged in zip(part, model.judge(windows, mutants), strict=True):
+            filled[place] = replace(drafts[place], model=model.folder.name, **asdict(judged))
     return filled
 
 

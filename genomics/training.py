@@ -1,96 +1,89 @@
-"""Fitting a missense model: genes split, an ensemble trained, calibrated and written down."""
+"""Fitting a missense model: families split, pre-trained, fitted, calibrated and written down."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import nn
 
-from genomics.catalogue import CONFIG, WEIGHTS
-from genomics.dataset import (
-    SPLIT_PERCENT,
-    find_missense_table,
-    part_of_gene,
-    read_missense_table,
-    split_genes,
+from genomics.calibration import abstention_band, fit_platt, sigmoid
+from genomics.catalogue import CONFIG, LANGUAGE_MODEL, MISSENSE_FORMAT, WEIGHTS, open_model
+from genomics.dataset import SPLIT_PERCENT, find_missense_table, read_missense_table
+from genomics.errors import ModelError, OutputError
+from genomics.evidence import PRIOR, Calibration, evidence_thresholds
+from genomics.families import split_by_family
+from genomics.fitting import (
+    FitOptions,
+    LabelledBatch,
+    Log,
+    Parts,
+    encode_flanks,
+    fit_head,
+    fit_network,
+    log_odds,
 )
-from genomics.encode import MissenseBatch, encode_missense
-from genomics.errors import OutputError, TableError
-from genomics.lstm import Ensemble, FlankLstm, FlankLstmConfig
+from genomics.labelled import Work
+from genomics.language_model import (
+    PROTEINS,
+    PretrainOptions,
+    pretrain,
+    read_language_model,
+    read_proteins,
+    relatives_among,
+    zero_shot,
+)
+from genomics.lstm import FlankLstmConfig
 from genomics.metrics import auroc, fit_substitution_baseline
+from genomics.networks import Ensemble, MissenseNetwork, NetworkConfig
+from genomics.novelty import fit_novelty
 from genomics.seen_windows import write_seen_windows
+from genomics.transformer import WindowTransformerConfig
 
-MODEL_NAME = "missense-lstm"
-Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How the networks are fitted.
-
-    Attributes
-    ----------
-    epochs : int
-        At most; training stops when ``patience`` epochs bring no better validation AUROC.
-    patience : int
-    batch : int
-        Variants per step.
-    learning_rate, weight_decay : float
-        Of Adam with decoupled weight decay; the rate falls to 0.3 of itself after an epoch that
-        brought no better validation AUROC.
-    split_seed, seed : int
-        Of the split by gene, and of initialisation and shuffling.
-    """
-
-    epochs: int = 20
-    patience: int = 3
-    batch: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    split_seed: int = 0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class LabelledBatch:
-    """Encoded substitutions with their labels (float32 0 or 1, shape (n,))."""
-
-    inputs: MissenseBatch
-    labels: torch.Tensor
+RECIPES: dict[str, Callable[..., NetworkConfig]] = {
+    "missense-lstm": FlankLstmConfig,
+    "missense-transformer": WindowTransformerConfig,
+}
+State = dict[str, torch.Tensor]
 
 
 def train_missense(
     data: Path,
     out: Path,
-    network: FlankLstmConfig | None = None,
+    network: NetworkConfig | None = None,
     options: FitOptions | None = None,
+    pretraining: PretrainOptions | Path | None = None,
     log: Log = print,
+    name: str = "missense-lstm",
+    checkpoints: Path | None = None,
 ) -> dict[str, Any]:
-    """Train the missense ensemble and write it as a model folder.
+    """Train a missense ensemble and write it as a model folder.
 
     Parameters
     ----------
     data : Path
-        The labelled table, see :func:`genomics.dataset.read_missense_table`.
+        The labelled table, see :func:`genomics.dataset.read_missense_table`. Where
+        ``proteins.fasta.gz`` lies beside it, the networks are pre-trained on it.
     out : Path
         Folder to write; it appears only when training is done. Must not exist or be empty.
     network, options : optional
         Hyper-parameters and fitting options.
+    pretraining : PretrainOptions or Path, optional
+        How to pre-train, or the folder of a model whose language model is taken as it is.
     log : callable
         Receives one line per epoch.
+    name : str
+        One of ``RECIPES``.
+    checkpoints : Path, optional
+        Folder that keeps each fitted network. What lies there of the same seed, options and data
+        is not fitted again, so that a training that was stopped goes on.
 
     Returns
     -------
@@ -101,155 +94,206 @@ def train_missense(
     ------
     TableError
         The table is not in the format, or has too few genes to be split.
+    ModelError
+        The language model to start from is damaged or knows genes of this validation or test.
     OutputError
         ``out`` holds something already.
     """
-    network, options = network or FlankLstmConfig(), options or FitOptions()
+    network, options = network or RECIPES[name](), options or FitOptions()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: exists and is not an empty folder; name a new one")
-    table = read_missense_table(data)
-    parts = _split(table, network, options)
-    ensemble = Ensemble(network)
     began = time.perf_counter()
-    histories = []
-    for index, member in enumerate(ensemble.members):
-        torch.manual_seed(options.seed + index)
-        fresh = FlankLstm(network)
-        histories.append(_fit(fresh, parts, options, _prefixed(log, f"net {index}: ")))
-        member.load_state_dict(fresh.state_dict())
-    slope, intercept = _calibrate(ensemble, parts["validation"])
-    train = table[[part_of_gene(gene, options.split_seed) == "train" for gene in table["gene"]]]
-    genes = split_genes(table["gene"], options.split_seed)
+    source = find_missense_table(data)
+    table = read_missense_table(source)
+    work = Work(table, split_by_family(table, options.split_seed), network, options, log)
+    parts = Parts(work.batch("train"), work.batch("validation"))
+    language_model, about = _language_model(work, source, pretraining)
+    if language_model is None:
+        # An encoder that nothing has taught must learn from the labels.
+        network = replace(network, shared_encoder=False)  # type: ignore[type-var]
+        work = replace(work, network=network)
+    ensemble, histories = _fit_members(work, parts, language_model, checkpoints)
     config = {
-        "name": MODEL_NAME,
-        "format": 1,
+        "name": name,
+        "format": MISSENSE_FORMAT,
         "task": "probability that a missense variant is pathogenic",
-        "network": {"class": "FlankLstm", **asdict(network)},
-        "calibration": {"method": "Platt", "slope": slope, "intercept": intercept},
-        "substitution_only": fit_substitution_baseline(
-            list(train["wt"]), list(train["mt"]), list(train["label"])
+        "network": {"class": type(network.build()).__name__, **asdict(network)},  # type: ignore[call-overload]
+        "language_model": about,
+        **_calibration(work, ensemble, parts.validation),
+        "novelty": fit_novelty(
+            *(list(work.rows(part)["wt_window101"]) for part in ("train", "validation"))
         ),
-        "split": {
-            "rule": "sha256('seed:gene') modulo 100",
-            "percent": dict(SPLIT_PERCENT),
-            "seed": options.split_seed,
-            "genes": genes,
-        },
+        "substitution_only": _substitution_only(work.rows("train")),
+        "split": work.describe_split(),
         "training": {
             "options": asdict(options),
-            "data": find_missense_table(data).name,
-            "data_sha256": hashlib.sha256(find_missense_table(data).read_bytes()).hexdigest(),
-            "variants": {part: len(batch.labels) for part, batch in parts.items()},
-            "pathogenic_fraction": float(train["label"].mean()),
+            "data": source.name,
+            "data_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "variants": {part: int((work.parts == part).sum()) for part in SPLIT_PERCENT},
+            "pathogenic_fraction": float(work.rows("train")["label"].mean()),
+            "parameters": sum(value.numel() for value in ensemble.parameters()),
             "history": histories,
             "seconds": round(time.perf_counter() - began, 1),
             "torch": str(torch.__version__),
         },
     }
-    seen = table[table["gene"].isin([*genes["train"], *genes["validation"]])]
-    _write(out, config, ensemble, seen["wt_window101"])
+    _write(out, config, ensemble, language_model, table[work.parts != "test"]["wt_window101"])
     return config
 
 
-def _split(
-    table: pd.DataFrame, network: FlankLstmConfig, options: FitOptions
-) -> dict[str, LabelledBatch]:
-    part = np.array([part_of_gene(gene, options.split_seed) for gene in table["gene"]])
-    batches = {}
-    for name in ("train", "validation"):
-        rows = table[part == name]
-        if rows["label"].nunique() < 2:
-            raise TableError(
-                f"the {name} genes hold {len(rows)} variants of one class or none; "
-                "give a table with more genes"
-            )
-        batches[name] = LabelledBatch(
-            encode_missense(list(rows["wt_window101"]), list(rows["mt"]), network.flank),
-            torch.tensor(rows["label"].to_numpy(), dtype=torch.float32),
+def _language_model(
+    work: Work, source: Path, pretraining: PretrainOptions | Path | None
+) -> tuple[State | None, dict[str, Any] | None]:
+    """Return the weights to start from and what is known of them; None without proteins."""
+    if isinstance(pretraining, Path):
+        return _borrowed(work, pretraining)
+    path = source.with_name(PROTEINS)
+    if not path.is_file():
+        work.log(f"{path}: not there, so that nothing is pre-trained")
+        return None, None
+    proteins = read_proteins(path)
+    apart = relatives_among(proteins, work.split.held_out())
+    model, about = pretrain(
+        {key: sequence for key, sequence in proteins.items() if key not in apart},
+        {key: sequence for key, sequence in proteins.items() if key in apart},
+        work.network,
+        pretraining or PretrainOptions(bfloat16=work.options.bfloat16),
+        work.log,
+    )
+    rows = work.rows("validation")
+    score = zero_shot(model, list(rows["wt_window101"]), list(rows["mt"]))
+    about |= {
+        "proteins_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "auroc_zero_shot_validation": auroc(rows["label"], score),
+        "split_seed": work.options.split_seed,
+        "held_out_genes": sorted(work.split.held_out()),
+    }
+    return model.state_dict(), about
+
+
+def _borrowed(work: Work, folder: Path) -> tuple[State, dict[str, Any]]:
+    config = open_model(folder).config
+    about = config.get("language_model")
+    if not about or not set(work.split.held_out()) <= set(about["held_out_genes"]):
+        raise ModelError(
+            f"{folder}: its language model has seen genes that are validation or test here; "
+            "pre-train on this table, without --language-model"
         )
-    return batches
+    state = read_language_model(folder)
+    try:
+        work.network.build_language_model().load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: its language model is of another size: {error}") from error
+    return state, dict(about)
 
 
-def _prefixed(log: Log, prefix: str) -> Log:
-    return lambda line: log(prefix + line)
+def _fit_members(
+    work: Work, parts: Parts, language_model: State | None, checkpoints: Path | None
+) -> tuple[Ensemble, list[list[float]]]:
+    ensemble = Ensemble(work.network)
+    histories = []
+    encoded = None
+    for index, member in enumerate(ensemble.members):
+        seed = work.options.seed + index
+        kept = checkpoints and checkpoints / f"{_fingerprint(work, language_model)}-{seed}.pt"
+        if kept and kept.is_file():
+            state, history = torch.load(kept, weights_only=True)
+        else:
+            torch.manual_seed(seed)
+            fresh = work.network.build()
+            if language_model is not None:
+                fresh.start_from(language_model)
+                # The same for every member: all start with the same encoder.
+                encoded = encoded or tuple(
+                    encode_flanks(fresh, part.inputs) for part in (parts.train, parts.validation)
+                )
+            history = _fit(fresh, encoded, parts, work, f"net {index}: ")
+            state = fresh.state_dict()
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                torch.save((state, history), kept)
+        member.load_state_dict(_halved(state))
+        histories.append(history)
+    return ensemble, histories
 
 
 def _fit(
-    net: FlankLstm, parts: dict[str, LabelledBatch], options: FitOptions, log: Log
+    net: MissenseNetwork,
+    encoded: tuple[torch.Tensor, ...] | None,
+    parts: Parts,
+    work: Work,
+    prefix: str,
 ) -> list[float]:
-    """Fit one network in place, keep its best epoch, return the validation AUROC per epoch."""
-    train, validation = parts["train"], parts["validation"]
-    optimiser = torch.optim.AdamW(
-        net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    slower = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, "max", factor=0.3, patience=0)
-    loss_of = nn.BCEWithLogitsLoss()
-    best = copy.deepcopy(net.state_dict())
-    history: list[float] = []
-    for epoch in range(options.epochs):
-        net.train()
-        total = 0.0
-        for rows in torch.randperm(len(train.labels)).split(options.batch):
-            loss = loss_of(net(train.inputs[rows]), train.labels[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
-            total += loss.item() * len(rows)
-        score = auroc(validation.labels.numpy(), log_odds(net, validation.inputs))
-        log(
-            f"epoch {epoch + 1}: loss {total / len(train.labels):.4f}, validation AUROC {score:.4f}"
-        )
-        if not history or score > max(history):
-            best = copy.deepcopy(net.state_dict())
-        history.append(score)
-        slower.step(score)
-        if len(history) - 1 - int(np.argmax(history)) >= options.patience:
-            break
-    net.load_state_dict(best)
-    return history
+    def say(line: str) -> None:
+        work.log(prefix + line)
+
+    head = [] if encoded is None else fit_head(net, encoded, parts, work.options, say)
+    if work.network.shared_encoder:
+        return head
+    return head + fit_network(net, parts, work.options, say)
 
 
-def log_odds(net: nn.Module, inputs: MissenseBatch, batch: int = 2048) -> npt.NDArray[np.float64]:
-    """Return the network's log-odds, shape (n,) or for an ensemble (n, members)."""
-    net.eval()
-    with torch.inference_mode():
-        parts = [net(inputs[slice(i, i + batch)]) for i in range(0, len(inputs), batch)]
-    return torch.cat(parts).double().numpy()
+def _fingerprint(work: Work, language_model: State | None) -> str:
+    """Return a word for all that a fitted network depends on, but its seed."""
+    asked = {**asdict(work.options), **asdict(work.network), "seed": None, "members": None}  # type: ignore[call-overload]
+    word = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    word.update(pd.util.hash_pandas_object(work.table, index=False).to_numpy().tobytes())
+    for value in (language_model or {}).values():
+        word.update(value.half().numpy().tobytes())
+    return word.hexdigest()[:16]
 
 
-def _calibrate(ensemble: Ensemble, validation: LabelledBatch) -> tuple[float, float]:
-    """Return Platt's slope and intercept on the validation genes.
-
-    Platt, Probabilistic Outputs for Support Vector Machines, 1999; fitted by LBFGS.
-    """
-    raw = torch.from_numpy(log_odds(ensemble, validation.inputs).mean(axis=1))
-    labels = validation.labels.double()
-    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(line[0] * raw + line[1], labels)
-        loss.backward()
-        return loss
-
-    optimiser.step(closure)
-    slope, intercept = (float(value) for value in line.detach())
-    if not (math.isfinite(slope) and slope > 0):
-        # A slope of zero or less means that nothing was learnt; say so through the raw log-odds.
-        return 1.0, 0.0
-    return slope, intercept
+def _halved(state: State) -> State:
+    """Return weights as they are stored, so that calibration sees the ones that ship."""
+    return {key: value.half().float() for key, value in state.items()}
 
 
-def _write(out: Path, config: dict[str, Any], ensemble: Ensemble, seen: Iterable[str]) -> None:
+def _calibration(work: Work, ensemble: Ensemble, validation: LabelledBatch) -> dict[str, Any]:
+    """Return all that is fitted to the scores of the validation families."""
+    raw = log_odds(ensemble, validation.inputs).mean(axis=1)
+    labels = validation.labels.numpy()
+    seen = work.table[work.parts != "test"]["label"].mean()
+    slope, intercept = fit_platt(raw, labels, float(seen))
+    probability = sigmoid(slope * raw + intercept)
+    low, high = abstention_band(labels, probability)
+    genes = work.rows("validation")["gene"].to_numpy()
+    return {
+        "calibration": {
+            "method": "Platt, classes weighted to the share among all genes but the test's",
+            "slope": slope,
+            "intercept": intercept,
+            "pathogenic_share": float(seen),
+        },
+        "abstention": {"low": low, "high": high},
+        "evidence": {
+            "method": "Pejaver 2022, on the validation families, bootstrapped by gene",
+            "prior": PRIOR,
+            **evidence_thresholds(Calibration(genes, labels, probability)),
+        },
+    }
+
+
+def _substitution_only(train: pd.DataFrame) -> dict[str, float]:
+    return fit_substitution_baseline(list(train["wt"]), list(train["mt"]), list(train["label"]))
+
+
+def _write(
+    out: Path,
+    config: dict[str, Any],
+    ensemble: Ensemble,
+    language_model: State | None,
+    seen: Iterable[str],
+) -> None:
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         text = json.dumps(config, indent=1, sort_keys=True)
         (partial / CONFIG).write_text(text + "\n", encoding="utf-8")
-        torch.save(ensemble.state_dict(), partial / WEIGHTS)
+        # Half precision loses nothing: the members were rounded to it before they were calibrated.
+        _save(partial / WEIGHTS, ensemble.state_dict())
+        if language_model is not None:
+            _save(partial / LANGUAGE_MODEL, language_model)
         write_seen_windows(partial, seen)
         if out.exists():
             out.rmdir()
@@ -257,3 +301,9 @@ def _write(out: Path, config: dict[str, Any], ensemble: Ensemble, seen: Iterable
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OutputError(f"{out}: cannot write the model there: {error}") from error
+
+
+def _save(path: Path, state: State) -> None:
+    # A tensor that several members share is written once.
+    halves = {value.data_ptr(): value.half() for value in state.values()}
+    torch.save({key: halves[value.data_ptr()] for key, value in state.items()}, path)

@@ -42,6 +42,7 @@ LEARNING_ROOMS = {f"{OURS}.models", f"{OURS}.training"} | {
         *("encode", "lstm", "score", "explain", "training", "model_folder"),
         *("gene_function", "gene_function_training"),
         *("nucleotide", "nucleotide_folds", "nucleotide_score", "nucleotide_training"),
+        *("fitting", "labelled", "language_model", "networks", "transformer"),
     )
 }
 CORE_MAY_IMPORT = {"numpy", "scipy", "skimage"}

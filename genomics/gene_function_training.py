@@ -113,7 +113,7 @@ def train_gene_function(
             "torch": str(torch.__version__),
         },
     }
-    write_model_folder(out, config, net)
+    write_model_folder(out, config, net.state_dict())
     return config
 
 

@@ -128,7 +128,7 @@ def train_nucleotide(
         },
         "seconds": round(time.perf_counter() - began, 1),
     }
-    write_model_folder(out, config, fitted.ensemble)
+    write_model_folder(out, config, fitted.ensemble.state_dict())
     return config
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pandas as pd
 import torch
 
 from genomics.calibration import abstention_band, fit_platt, sigmoid
-from genomics.catalogue import CONFIG, LANGUAGE_MODEL, MISSENSE_FORMAT, WEIGHTS, open_model
+from genomics.catalogue import LANGUAGE_MODEL, MISSENSE_FORMAT, open_model
 from genomics.dataset import SPLIT_PERCENT, find_missense_table, read_missense_table
-from genomics.errors import ModelError, OutputError
+from genomics.errors import ModelError
 from genomics.evidence import PRIOR, Calibration, evidence_thresholds
 from genomics.families import split_by_family
 from genomics.fitting import (
@@ -42,8 +41,10 @@ from genomics.language_model import (
 )
 from genomics.lstm import FlankLstmConfig
 from genomics.metrics import auroc, fit_substitution_baseline
+from genomics.model_folder import expect_new_folder, halved, write_model_folder
 from genomics.networks import Ensemble, MissenseNetwork, NetworkConfig
 from genomics.novelty import fit_novelty
+from genomics.precedents import Precedents
 from genomics.seen_windows import write_seen_windows
 from genomics.transformer import WindowTransformerConfig
 
@@ -100,8 +101,7 @@ def train_missense(
         ``out`` holds something already.
     """
     network, options = network or RECIPES[name](), options or FitOptions()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: exists and is not an empty folder; name a new one")
+    expect_new_folder(out)
     began = time.perf_counter()
     source = find_missense_table(data)
     table = read_missense_table(source)
@@ -137,7 +137,16 @@ def train_missense(
             "torch": str(torch.__version__),
         },
     }
-    _write(out, config, ensemble, language_model, table[work.parts != "test"]["wt_window101"])
+
+    def complete(folder: Path) -> None:
+        if language_model is not None:
+            torch.save(halved(language_model), folder / LANGUAGE_MODEL)
+        known = table[work.parts != "test"]
+        write_seen_windows(folder, known["wt_window101"])
+        Precedents.of(known).write(folder)
+
+    # Half precision loses nothing: the members were rounded to it before they were calibrated.
+    write_model_folder(out, config, halved(ensemble.state_dict()), complete)
     return config
 
 
@@ -275,35 +284,3 @@ def _calibration(work: Work, ensemble: Ensemble, validation: LabelledBatch) -> d
 
 def _substitution_only(train: pd.DataFrame) -> dict[str, float]:
     return fit_substitution_baseline(list(train["wt"]), list(train["mt"]), list(train["label"]))
-
-
-def _write(
-    out: Path,
-    config: dict[str, Any],
-    ensemble: Ensemble,
-    language_model: State | None,
-    seen: Iterable[str],
-) -> None:
-    partial = out.with_name(out.name + ".partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        text = json.dumps(config, indent=1, sort_keys=True)
-        (partial / CONFIG).write_text(text + "\n", encoding="utf-8")
-        # Half precision loses nothing: the members were rounded to it before they were calibrated.
-        _save(partial / WEIGHTS, ensemble.state_dict())
-        if language_model is not None:
-            _save(partial / LANGUAGE_MODEL, language_model)
-        write_seen_windows(partial, seen)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(f"{out}: cannot write the model there: {error}") from error
-
-
-def _save(path: Path, state: State) -> None:
-    # A tensor that several members share is written once.
-    halves = {value.data_ptr(): value.half() for value in state.values()}
-    torch.save({key: halves[value.data_ptr()] for key, value in state.items()}, path)

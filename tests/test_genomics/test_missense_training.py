@@ -32,6 +32,7 @@ from genomics.metrics import (
     mean_auroc_within_genes,
     substitution_scores,
 )
+from genomics.precedents import PRECEDENTS, Precedents
 from genomics.score import MissenseModel
 from genomics.seen_windows import SEEN_WINDOWS, were_seen, write_seen_windows
 from genomics.training import train_missense
@@ -438,3 +439,12 @@ def test_flanks_run_towards_the_substitution_and_gaps_are_not_residues() -> None
     assert [letters[index] for index in batch.right[0]] == ["F", "E", "D"]
     assert (letters[batch.wild_type[0]], letters[batch.mutant[0]]) == ("C", "W")
     assert letters[encode_missense(["U"], ["B"], 0).wild_type[0]] == "X"
+
+
+def test_a_trained_model_keeps_its_precedents_and_none_of_the_test_genes(
+    trained: tuple[Path, Path],
+) -> None:
+    model, _ = trained
+    kept = set(Precedents.read(model / PRECEDENTS).table["gene"])
+    parts = _parts()
+    assert kept == {*parts["train"], *parts["validation"]}

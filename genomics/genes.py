@@ -236,8 +236,12 @@ class _Features:
                 part.cut_off |= ("end_range" if strand == "-" else "start_range") in attributes
 
     def transcripts(self) -> Iterator[Transcript]:
+        described = {self._attributes.get(each, {}).get("Parent") for each in self._parts}
         for identifier, part in self._parts.items():
-            yield self._transcript(identifier, part)
+            # RefSeqGene repeats the exons of a gene under the gene itself, beside its transcripts.
+            is_gene = self._types.get(identifier) in _GENE_TYPES
+            if not (is_gene and identifier in described and not part.coding):
+                yield self._transcript(identifier, part)
 
     def _transcript(self, identifier: str, part: _Part) -> Transcript:
         own = self._attributes.get(identifier, {})

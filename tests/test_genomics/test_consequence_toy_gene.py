@@ -214,3 +214,16 @@ def test_an_in_frame_deletion_leaves_selenocysteine_alone(shared_data: Path) -> 
     caller = GeneCaller(reference, Genes(genes.path, {"NG_009930.1": [transcript]}))
     (found,) = caller.consequences(variant)
     assert found.term == "inframe_deletion"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("accession", "gene"), [("NG_012772.1", "BRCA2"), ("NG_009299.1", "MYH11")]
+)
+def test_the_exons_that_refseqgene_repeats_under_the_gene_are_no_transcript(
+    shared_data: Path, accession: str, gene: str
+) -> None:
+    genes = Genes.read(shared_data / "genomics" / "genes" / f"{accession}.gff3")
+    found = [each for every in genes.by_contig.values() for each in every if each.gene == gene]
+    assert found
+    assert all(each.coding and each.name.startswith("NM_") for each in found)

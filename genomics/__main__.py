@@ -39,17 +39,28 @@ def score(
     genes: Path | None = typer.Option(None, help="GFF3; goes with --reference."),
     sample: str | None = typer.Option(None, help="The patient's column, where there are several."),
     model: str = typer.Option("missense-lstm", help="A built-in model, or a trained one's folder."),
+    workers: int = typer.Option(1, min=1, help="Processes that share the work, by chromosome."),
+    cluster: str | None = typer.Option(
+        None, help="Address of a Dask scheduler whose workers share the work; [cluster] extra."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Score the variants of one sample: a score, a class by rule, or a reason for each."""
-    from genomics.output import check_output, write_report
+    from genomics.output import check_output
     from genomics.score import score_vcf
 
     check_output(out, vcf)
     report = score_vcf(
-        vcf, sample=sample, reference=reference, genes=genes, model=model, progress=_counted
+        vcf,
+        sample=sample,
+        reference=reference,
+        genes=genes,
+        model=model,
+        progress=_counted,
+        out=out,
+        workers=workers,
+        cluster=cluster,
     )
-    write_report(report, vcf, out)
     ledger = report.ledger
     if as_json:
         summary = {"sample": report.sample_id, "ledger": ledger, "out": str(out)}

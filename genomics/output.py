@@ -5,9 +5,12 @@ Each file is written beside its place and renamed, so that a failure leaves noth
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -15,11 +18,13 @@ from urllib.parse import quote
 from Bio import bgzf
 
 from genomics.errors import OutputError
-from genomics.report import ScoredVariant, VariantReport
-from genomics.vcf import read_vcf
+from genomics.report import COLUMNS, ScoredVariant, VariantReport, table_row
+from genomics.vcf import VcfRecord, read_vcf
+from genomics.vcf_header import VcfHeader
 
 SUFFIXES = (".tsv", ".vcf", ".vcf.gz")
 _PROBE_BYTES = 2**20
+_HELD_CHARACTERS = 2**20
 _INFO_LINES = (
     '##INFO=<ID=PRECIMED_SCORE,Number=A,Type=Float,Description="Calibrated probability that the '
     'missense change is pathogenic">',
@@ -62,12 +67,80 @@ def check_output(path: Path, vcf: Path) -> None:
         ) from error
 
 
+class ScoredFile:
+    """The records of a VCF as they are scored, written as the output's name asks.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+    name : str
+        Ends in ``.tsv``, ``.vcf`` or ``.vcf.gz`` (bgzip).
+
+    Notes
+    -----
+    A bgzip block ends with each sequence. So parts that hold whole sequences, written apart and
+    put together, are the file that one process writes, byte for byte.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self._blocks = bgzf.BgzfWriter(fileobj=stream) if name.endswith(".gz") else None
+        self._is_table = name.endswith(".tsv")
+        self._text = io.StringIO(newline="")
+        self._rows = csv.DictWriter(self._text, COLUMNS, delimiter="\t", lineterminator="\n")
+        self._sequence = ""
+
+    def begin(self, header: VcfHeader) -> None:
+        """Write what comes before the first record."""
+        if self._is_table:
+            self._rows.writeheader()
+        else:
+            self._text.writelines(f"{line}\n" for line in _scored_header(header))
+        self.flush()
+
+    def add(self, record: VcfRecord, alleles: Sequence[ScoredVariant]) -> None:
+        """Write the next record with what was found of each of its alleles."""
+        if record.fields[0] != self._sequence:
+            self.flush()
+            self._sequence = record.fields[0]
+        if self._is_table:
+            self._rows.writerows(map(table_row, alleles))
+        else:
+            fields = list(record.fields)
+            fields[7] = _with_scores(fields[7], alleles)
+            self._text.write("\t".join(fields) + "\n")
+        if self._text.tell() > _HELD_CHARACTERS:
+            self._pass_on()
+
+    def flush(self) -> None:
+        """Hand on what is held, and end the bgzip block."""
+        self._pass_on()
+        if self._blocks is not None:
+            self._blocks.flush()
+
+    def end(self) -> None:
+        """Write what comes after the last record."""
+        self.flush()
+        if self._blocks is not None:
+            # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
+            self._stream.write(bgzf._bgzf_eof)
+
+    def _pass_on(self) -> None:
+        data = self._text.getvalue().encode("utf-8")
+        self._text.seek(0)
+        self._text.truncate()
+        if data:
+            (self._stream if self._blocks is None else self._blocks).write(data)
+
+
 def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     """Write a report as the ending of ``path`` asks.
 
     Parameters
     ----------
     report : VariantReport
+        One that lists every allele; a file of which some are only counted is written while it is
+        scored (:func:`genomics.score.score_vcf`).
     vcf : Path
         The file that was scored; its lines are kept where VCF is written.
     path : Path
@@ -76,28 +149,37 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     Raises
     ------
     OutputError
-        The file cannot be written there; nothing is left of it.
+        The file cannot be written there, and nothing is left of it; or the report does not list
+        every allele.
     """
-    if path.name.endswith(".tsv"):
-        _atomic(path, lambda stream: stream.write(report.to_tsv().encode("utf-8")))
-        return
-    lines = _scored_lines(report, vcf)
-    if path.name.endswith(".vcf"):
-        _atomic(path, lambda stream: stream.writelines(line.encode() + b"\n" for line in lines))
-        return
-    _atomic(path, lambda stream: _bgzip(lines, stream))
+    ledger = report.ledger
+    if ledger["listed"] < ledger["alleles"]:
+        raise OutputError(
+            f"{path}: the report lists {ledger['listed']} of {ledger['alleles']} alleles; to write "
+            "them all, name the output when the VCF is scored"
+        )
+    write_atomically(path, lambda stream: _write_whole(report, vcf, ScoredFile(stream, path.name)))
 
 
-def _bgzip(lines: Iterator[str], stream: BinaryIO) -> None:
-    writer = bgzf.BgzfWriter(fileobj=stream)
-    for line in lines:
-        writer.write(line.encode() + b"\n")
-    writer.flush()
-    # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
-    stream.write(bgzf._bgzf_eof)
+def _write_whole(report: VariantReport, vcf: Path, file: ScoredFile) -> None:
+    opened = read_vcf(vcf)
+    by_line: dict[int, list[ScoredVariant]] = {}
+    for each in report.scored:
+        if each.record is not None:
+            by_line.setdefault(each.record.line_number, []).append(each)
+    file.begin(opened.header)
+    for record in opened.records:
+        file.add(record, by_line[record.line_number])
+    file.end()
 
 
-def _atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its place and rename it there; a failure leaves nothing.
+
+    Raises
+    ------
+    OutputError
+    """
     partial: str | None = None
     try:
         handle, partial = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
@@ -118,21 +200,12 @@ def _umask() -> int:
     return mask
 
 
-def _scored_lines(report: VariantReport, vcf: Path) -> Iterator[str]:
-    """Yield the VCF's own lines with the report's INFO added."""
-    opened = read_vcf(vcf)
-    kept = [line for line in opened.header.lines if not line.startswith("##INFO=<ID=PRECIMED_")]
+def _scored_header(header: VcfHeader) -> Iterator[str]:
+    """Yield the VCF's own header lines with those of the report's INFO added."""
+    kept = [line for line in header.lines if not line.startswith("##INFO=<ID=PRECIMED_")]
     yield from kept[:-1]
     yield from _INFO_LINES
     yield kept[-1]
-    by_line: dict[int, list[ScoredVariant]] = {}
-    for each in report.scored:
-        if each.record is not None:
-            by_line.setdefault(each.record.line_number, []).append(each)
-    for record in opened.records:
-        fields = list(record.fields)
-        fields[7] = _with_scores(fields[7], by_line[record.line_number])
-        yield "\t".join(fields)
 
 
 def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
@@ -163,6 +236,7 @@ def _consequence(each: ScoredVariant) -> str | None:
     return "|".join(_encoded(part or "") for part in parts)
 
 
+@lru_cache(maxsize=4096)
 def _encoded(text: str) -> str:
     """Percent-encode what would break an INFO value (VCF 4.3, section 1.2)."""
     return quote(text, safe="()*+-./<>?&_'")

@@ -158,8 +158,24 @@ class ScoredVariant:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Alleles of a large file that a report counts by reason and does not list.
+
+    Attributes
+    ----------
+    records : int
+        Records of which no allele is listed.
+    reasons : dict
+        Alleles by the kind of reason (what stands before its colon).
+    """
+
+    records: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class VariantReport:
-    """Every allele of a VCF for one sample, in the file's order.
+    """What is known of every allele of a VCF for one sample, in the file's order.
 
     Attributes
     ----------
@@ -167,14 +183,18 @@ class VariantReport:
         The VCF's sample; None where the file has no sample columns. Whoever links the report to a
         patient must not take None for a match.
     scored : tuple of ScoredVariant
-        One per alternate allele (one for a record without ALT), in order.
+        One per alternate allele (one for a record without ALT), in order; but for those counted.
     run : dict
         The run record: model, weights' SHA-256, options, input, library versions, timings.
+    counted : Counted
+        Alleles that are not listed in ``scored``; see :mod:`genomics.listing`. None in files of
+        ordinary size.
     """
 
     sample_id: str | None
     scored: tuple[ScoredVariant, ...]
     run: Mapping[str, Any] = field(default_factory=dict)
+    counted: Counted = Counted()
 
     @property
     def ledger(self) -> dict[str, Any]:
@@ -183,16 +203,19 @@ class VariantReport:
         Returns
         -------
         dict
-            ``records``, ``alleles``, ``scored``, ``by_rule`` (counts) and ``not_scored`` (count
-            by reason, most frequent first).
+            ``records``, ``alleles``, ``listed``, ``scored``, ``by_rule`` (counts) and
+            ``not_scored`` (count by reason, most frequent first). ``listed`` is less than
+            ``alleles`` where some are counted only.
         """
         reasons = Counter(
             each.reason.partition(":")[0] for each in self.scored if each.reason is not None
         )
+        reasons.update(self.counted.reasons)
         lines = {each.record.line_number for each in self.scored if each.record is not None}
         return {
-            "records": len(lines) if lines else len(self.scored),
-            "alleles": len(self.scored),
+            "records": self.counted.records + (len(lines) if lines else len(self.scored)),
+            "alleles": len(self.scored) + sum(self.counted.reasons.values()),
+            "listed": len(self.scored),
             "scored": sum(each.score is not None for each in self.scored),
             "by_rule": sum(each.classification is not None for each in self.scored),
             "not_scored": dict(reasons.most_common()),
@@ -203,11 +226,11 @@ class VariantReport:
         return sorted(self.scored, key=lambda each: each.rank)
 
     def to_frame(self, ranked: bool = False) -> pd.DataFrame:
-        """Return one row per allele, in the file's order or ranked; see ``COLUMNS``."""
+        """Return one row per listed allele, in the file's order or ranked; see ``COLUMNS``."""
         import pandas as pd
 
         chosen = self.ranked() if ranked else self.scored
-        return pd.DataFrame([_row(each) for each in chosen], columns=list(COLUMNS))
+        return pd.DataFrame([table_row(each) for each in chosen], columns=list(COLUMNS))
 
     def to_tsv(self, ranked: bool = False) -> str:
         """Return :meth:`to_frame` as tab-separated text; unknown values are empty."""
@@ -220,6 +243,7 @@ class VariantReport:
             "sample_id": self.sample_id,
             "run": dict(self.run),
             "ledger": self.ledger,
+            "counted": asdict(self.counted),
             "scored": [each.to_dict() for each in self.scored],
         }
         return json.dumps(content, allow_nan=False)
@@ -241,7 +265,9 @@ class VariantReport:
                     "score the VCF again"
                 )
             scored = tuple(ScoredVariant.from_dict(each) for each in content["scored"])
-            return cls(content["sample_id"], scored, content["run"])
+            # Reports from before alleles were counted list all of them.
+            counted = Counted(**content.get("counted", {}))
+            return cls(content["sample_id"], scored, content["run"], counted)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReportFormatError(
                 f"not a variant report ({type(error).__name__}: {error}); score the VCF again"
@@ -276,7 +302,8 @@ COLUMNS: Sequence[str] = (
 )
 
 
-def _row(each: ScoredVariant) -> dict[str, Any]:
+def table_row(each: ScoredVariant) -> dict[str, Any]:
+    """Return an allele's values by their names in ``COLUMNS``; unknown ones are left out."""
     variant, consequence = each.variant, each.consequence
     row: dict[str, Any] = {
         "chrom": variant.chrom,

@@ -7,10 +7,11 @@ import importlib.metadata
 import pickle
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +19,25 @@ import torch
 
 from genomics.catalogue import ModelFolder, open_model
 from genomics.consequence import Consequence
-from genomics.encode import encode_missense
-from genomics.errors import CancelledError, ModelError, ReferenceGenomeError
+from genomics.errors import ModelError, ReferenceGenomeError
 from genomics.lstm import Ensemble, FlankLstmConfig
+from genomics.output import ScoredFile, write_atomically
 from genomics.provider import ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
+from genomics.states import ensemble_log_odds
+from genomics.stream import (
+    Cancelled,
+    Progress,
+    ScoredPart,
+    ScoreOptions,
+    Watch,
+    handfuls,
+)
 from genomics.variant import Genotype
-from genomics.vcf import Allele, VcfFile, VcfRecord, alleles, choose_sample, read_vcf
-from genomics.vcf_lines import count_records
+from genomics.vcf import Allele, VcfRecord, alleles, choose_sample, read_vcf
+from genomics.vcf_lines import Part, count_records
 
-Progress = Callable[[int, int | None], None]
-Cancelled = Callable[[], bool]
-
-_RECORDS_PER_REPORT = 200
 _BATCH = 1024
 _LIBRARIES = ("napari-precimed", "torch", "numpy", "biopython", "pyfaidx")
 
@@ -88,20 +94,10 @@ class MissenseModel:
         probability, doubt : ndarray, shape (n,)
             In 0..1; ``doubt`` is the standard deviation over the ensemble's members.
         """
-        raw = [
-            self._log_odds(windows[start : start + _BATCH], mutants[start : start + _BATCH])
-            for start in range(0, len(windows), _BATCH)
-        ]
-        if not raw:
-            return np.empty(0), np.empty(0)
+        raw = ensemble_log_odds(self.ensemble, windows, mutants, self.network.flank)
         line = self.folder.config["calibration"]
-        log_odds = float(line["slope"]) * np.concatenate(raw) + float(line["intercept"])
+        log_odds = float(line["slope"]) * raw + float(line["intercept"])
         return _sigmoid(log_odds.mean(axis=1)), _sigmoid(log_odds).std(axis=1)
-
-    def _log_odds(self, windows: Sequence[str], mutants: Sequence[str]) -> npt.NDArray[np.float64]:
-        with torch.inference_mode():
-            batch = encode_missense(windows, mutants, self.network.flank)
-            return self.ensemble(batch).double().numpy()
 
 
 def _sigmoid(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -117,8 +113,13 @@ def score_vcf(
     model: str | Path = "missense-lstm",
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
+    out: Path | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
 ) -> VariantReport:
     """Read a VCF, find what each allele does to its gene and score it for one sample.
+
+    The file is read as a stream: what is held in memory does not grow with it.
 
     Parameters
     ----------
@@ -135,11 +136,18 @@ def score_vcf(
         ``progress(done, total)`` in records; total is None where the file is too large to count.
     cancelled : callable, optional
         Asked between records; True stops the work.
+    out : Path, optional
+        Table or VCF to write on the way, every allele in it; see :mod:`genomics.output`.
+    workers : int
+        Processes that share the work, chromosome by chromosome.
+    cluster : str, optional
+        Address of a Dask scheduler whose workers share it instead.
 
     Returns
     -------
     VariantReport
-        One entry per alternate allele, in the file's order. An allele that the sample does not
+        One entry per alternate allele, in the file's order; in large files, alleles beyond coding
+        sequences are counted instead (:mod:`genomics.listing`). An allele that the sample does not
         carry, or whose genotype was not called (``./.``; ``./0`` of the first ALT), has a reason
         instead of a score; ``./1`` carries it. Where the file has no samples, or a record's FORMAT
         no GT, nothing was said against the allele: it is scored, and its zygosity is None.
@@ -152,56 +160,124 @@ def score_vcf(
         ``cancelled`` said so.
     """
     began = time.perf_counter()
-    path = Path(vcf_path)
-    vcf = read_vcf(path)
-    index = choose_sample(vcf.header, sample, path)
-    loaded = MissenseModel.load(model)
-    provider = open_provider(vcf, reference, genes)
-    total = count_records(path)
-    watch = _Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
-    drafts = [
-        _draft(record, allele, index, provider)
-        for record in watch.over(vcf)
-        for allele in alleles(record, provider.build)
-    ]
-    _expect_common_sequences(drafts, provider, path)
-    read = time.perf_counter()
-    scored = _fill_scores(drafts, loaded, watch)
-    run = _run_record(path, loaded, provider)
+    options = ScoreOptions(Path(vcf_path), sample, reference, genes, model)
+    scorer = Scorer.open(options)
+    total = count_records(options.vcf)
+    watch = Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
+    if workers > 1 or cluster is not None:
+        from genomics.shards import score_in_parts
+
+        scored = score_in_parts(scorer, watch, out, workers, cluster)
+    else:
+        scored = scorer.score(watch, out)
+    scorer.expect_common_sequences(scored)
+    run = _run_record(options.vcf, scorer.model, scorer.provider)
     run["options"] = {
         "sample": sample,
         "reference": None if reference is None else str(reference),
         "genes": None if genes is None else str(genes),
     }
-    run["seconds"] = {
-        "read_and_place": round(read - began, 3),
-        "score": round(time.perf_counter() - read, 3),
-    }
-    sample_id = None if index is None else vcf.header.samples[index]
-    return VariantReport(sample_id, tuple(scored), run)
+    run["seconds"] = {each: round(value, 3) for each, value in scored.seconds.items()}
+    run["seconds"]["all"] = round(time.perf_counter() - began, 3)
+    listed, counted = scored.listing.result()
+    return VariantReport(scorer.sample_id, listed, run, counted)
 
 
 @dataclass(frozen=True)
-class _Watch:
-    """Reports progress and stops when asked."""
+class Scorer:
+    """What is opened once to score a VCF, or parts of it.
 
-    progress: Progress
-    cancelled: Cancelled
-    total: int | None
+    Attributes
+    ----------
+    options : ScoreOptions
+    sample_id : str or None
+    model : MissenseModel
+    provider : ConsequenceProvider
+    """
 
-    def over(self, vcf: VcfFile) -> Iterable[VcfRecord]:
-        done = 0
-        self.step(done)
-        for done, record in enumerate(vcf.records, start=1):
-            if done % _RECORDS_PER_REPORT == 0:
-                self.step(done)
-            yield record
-        self.step(done)
+    options: ScoreOptions
+    sample_id: str | None
+    model: MissenseModel
+    provider: ConsequenceProvider
+    _sample: int | None
 
-    def step(self, done: int) -> None:
-        if self.cancelled():
-            raise CancelledError("scoring was cancelled")
-        self.progress(done, self.total)
+    @classmethod
+    def open(cls, options: ScoreOptions) -> Scorer:
+        """Open everything that the options name; see :func:`score_vcf` for the errors."""
+        vcf = read_vcf(options.vcf)
+        sample = choose_sample(vcf.header, options.sample, options.vcf)
+        model = MissenseModel.load(options.model)
+        provider = open_provider(vcf, options.reference, options.genes)
+        return cls(
+            options, None if sample is None else vcf.header.samples[sample], model, provider, sample
+        )
+
+    def score(self, watch: Watch, out: Path | None = None) -> ScoredPart:
+        """Score the whole VCF and write it to ``out`` on the way."""
+        if out is None:
+            return self.score_part(watch)
+        scored = ScoredPart()
+        header = read_vcf(self.options.vcf).header
+
+        def write(stream: BinaryIO) -> None:
+            file = ScoredFile(stream, out.name)
+            file.begin(header)
+            scored.extend(self.score_part(watch, file=file))
+            file.end()
+
+        write_atomically(out, write)
+        return scored
+
+    def score_part(
+        self, watch: Watch, part: Part | None = None, file: ScoredFile | None = None
+    ) -> ScoredPart:
+        """Score some lines of the VCF, or all, and write them to ``file`` on the way."""
+        scored = ScoredPart()
+        vcf = read_vcf(self.options.vcf, part=part)
+        began = time.perf_counter()
+        for records in handfuls(watch.over(vcf.records), self.provider.may_part):
+            drafts = [self._drafts(record) for record in records]
+            drafted = time.perf_counter()
+            flat = _fill_scores([each for group in drafts for each in group], self.model, watch)
+            scored.seconds["score"] += time.perf_counter() - drafted
+            rest = iter(flat)
+            for record, group in zip(records, drafts, strict=True):
+                filled = list(islice(rest, len(group)))
+                self._account(scored, filled)
+                if file is not None:
+                    file.add(record, filled)
+        whole = time.perf_counter() - began
+        scored.seconds["read_and_place"] = whole - scored.seconds["score"]
+        return scored
+
+    def expect_common_sequences(self, scored: ScoredPart) -> None:
+        """Refuse a reference that has none of the VCF's sequences.
+
+        Raises
+        ------
+        ReferenceGenomeError
+        """
+        if scored.alleles and scored.foreign == scored.alleles:
+            named = ", ".join(scored.foreign_names)
+            raise ReferenceGenomeError(
+                f"{self.options.vcf}: none of its sequences ({named[:80]}) is in the reference; "
+                "give the reference that the VCF was called on"
+            )
+
+    def _drafts(self, record: VcfRecord) -> list[ScoredVariant]:
+        return [
+            _draft(record, allele, self._sample, self.provider)
+            for allele in alleles(record, self.provider.build)
+        ]
+
+    def _account(self, scored: ScoredPart, group: Sequence[ScoredVariant]) -> None:
+        scored.listing.add(group)
+        scored.records += 1
+        scored.alleles += len(group)
+        for each in group:
+            # By name and not by reason: a symbolic allele has a reason of its own.
+            if each.consequence is None and self.provider.is_foreign(each.variant.chrom):
+                scored.note_foreign(each.variant.chrom)
 
 
 def _draft(
@@ -218,37 +294,23 @@ def _draft(
         None if filters == "." else filters,
     )
     consequence, reason = provider.place(record, allele)
-    draft = ScoredVariant(allele.variant, genotype, consequence, record=place)
     reason = reason or _why_not_the_patients(genotype, allele)
-    if reason is not None:
-        return replace(draft, reason=reason)
-    if consequence is None:
-        return replace(draft, reason="no gene is annotated at this place")
-    classification = classify_by_rule(consequence)
-    if classification is not None:
-        return replace(draft, classification=classification)
-    if consequence.term == MISSENSE and consequence.window is not None:
-        return draft
-    return replace(draft, reason=why_not_scored(consequence))
-
-
-def _expect_common_sequences(
-    drafts: Sequence[ScoredVariant], provider: ConsequenceProvider, path: Path
-) -> None:
-    if provider.reference is None:
-        return
-    # By name and not by reason: a symbolic allele has a reason of its own.
-    foreign = [
-        each
-        for each in drafts
-        if each.consequence is None and provider.reference.name_of(each.variant.chrom) is None
-    ]
-    if drafts and len(foreign) == len(drafts):
-        named = ", ".join(dict.fromkeys(each.variant.chrom for each in foreign[:1000]))
-        raise ReferenceGenomeError(
-            f"{path}: none of its sequences ({named[:80]}) is in the reference; "
-            "give the reference that the VCF was called on"
-        )
+    classification = None
+    if reason is None and consequence is None:
+        reason = "no gene is annotated at this place"
+    if reason is None and consequence is not None:
+        classification = classify_by_rule(consequence)
+        scorable = consequence.term == MISSENSE and consequence.window is not None
+        if classification is None and not scorable:
+            reason = why_not_scored(consequence)
+    return ScoredVariant(
+        allele.variant,
+        genotype,
+        consequence,
+        reason=reason,
+        classification=classification,
+        record=place,
+    )
 
 
 def _why_not_the_patients(genotype: Genotype | None, allele: Allele) -> str | None:
@@ -262,7 +324,7 @@ def _why_not_the_patients(genotype: Genotype | None, allele: Allele) -> str | No
 
 
 def _fill_scores(
-    drafts: Sequence[ScoredVariant], model: MissenseModel, watch: _Watch
+    drafts: Sequence[ScoredVariant], model: MissenseModel, watch: Watch
 ) -> list[ScoredVariant]:
     """Score every draft that still lacks a score, a class and a reason."""
     waiting = [
@@ -272,7 +334,7 @@ def _fill_scores(
     ]
     filled = list(drafts)
     for start in range(0, len(waiting), _BATCH):
-        watch.step(watch.total or 0)
+        watch.expect_wanted()
         part = waiting[start : start + _BATCH]
         windows = [_known(consequence).window or "" for _, consequence in part]
         mutants = [_known(consequence).mutant or "" for _, consequence in part]

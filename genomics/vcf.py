@@ -22,7 +22,7 @@ from genomics.vcf_header import (
     parse_column_line,
     parse_meta_line,
 )
-from genomics.vcf_lines import numbered_lines
+from genomics.vcf_lines import Part, numbered_lines
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,15 @@ def choose_sample(header: VcfHeader, sample: str | None, path: Path) -> int | No
     return 0 if header.samples else None
 
 
-def read_vcf(path: str | Path) -> VcfFile:
+def read_vcf(path: str | Path, *, part: Part | None = None) -> VcfFile:
     """Open a VCF, read and check its header, and give its records as a stream.
 
     Parameters
     ----------
     path : str or Path
         Plain, gzip or bgzip; told apart by content, not by name.
+    part : Part, optional
+        Lines of the body to read instead of all.
 
     Raises
     ------
@@ -162,6 +164,8 @@ def read_vcf(path: str | Path) -> VcfFile:
     path = Path(path)
     lines = numbered_lines(path)
     header = _read_header(path, lines)
+    if part is not None:
+        lines = numbered_lines(path, part)
     return VcfFile(path, header, _read_records(path, header, lines))
 
 

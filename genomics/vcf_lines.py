@@ -5,16 +5,42 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from genomics.errors import VcfError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _COUNTABLE_BYTES = 50_000_000
+_SKIPPED_BYTES = 2**20
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number from 1, without its end.
+@dataclass(frozen=True)
+class Part:
+    """Lines that stand together in the body of a file, and where to find them.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first line, from 1.
+    last : int or None
+        Number of the last line; None for the rest of the file.
+    offset : int
+        Byte of the file at which reading can begin: in a gzip file the start of a member (in
+        bgzip, of a block).
+    skip : int
+        Bytes of text between there and the first line.
+    """
+
+    first: int
+    last: int | None
+    offset: int
+    skip: int
+
+
+def numbered_lines(path: Path, part: Part | None = None) -> Iterator[tuple[int, str]]:
+    """Yield each line, or each of a part, with its number from 1, without its end.
 
     Raises
     ------
@@ -29,12 +55,16 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as raw:
             zipped = raw.read(2) == _GZIP_MAGIC
-        with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
+        with path.open("rb") as raw, gzip.open(raw, "rb") if zipped else raw as stream:
+            if part is not None:
+                _go_to(raw, stream, part)
+            for number, line in enumerate(stream, start=part.first if part else 1):
                 if not line.endswith(b"\n"):
                     # The last line may lack its end; a truncated gzip raises by itself.
                     line += b"\n"
                 yield number, line[:-1].removesuffix(b"\r").decode("utf-8")
+                if part is not None and number == part.last:
+                    return
     except UnicodeDecodeError as error:
         raise VcfError(
             path, number, f"not text in UTF-8 ({error.reason}); a VCF is a text file"
@@ -45,6 +75,16 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
     except OSError as error:
         raise VcfError(path, None, f"cannot be read: {error.strerror or error}") from error
+
+
+def _go_to(raw: BinaryIO, stream: BinaryIO, part: Part) -> None:
+    raw.seek(part.offset)
+    left = part.skip
+    while left:
+        passed = len(stream.read(min(left, _SKIPPED_BYTES)))
+        if not passed:
+            raise EOFError("the file is shorter than it was")
+        left -= passed
 
 
 def count_records(path: str | Path) -> int | None:

@@ -1,0 +1,147 @@
+"""The parts of the flow from VCF to report that know neither model nor gene.
+
+Options that any process can work by, progress and cancelling, records in handfuls, and the account
+of what came of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genomics.errors import CancelledError
+from genomics.listing import Listing
+from genomics.vcf import VcfRecord
+
+Progress = Callable[[int, int | None], None]
+Cancelled = Callable[[], bool]
+
+RECORDS_AT_ONCE = 10_000
+_RECORDS_PER_REPORT = 200
+_AT_MOST = 5 * RECORDS_AT_ONCE
+_NAMES_KEPT = 100
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What to score and on what; any process that has it scores alike.
+
+    Attributes
+    ----------
+    vcf : Path
+    sample : str or None
+    reference, genes : path or None
+    model : str or path
+    """
+
+    vcf: Path
+    sample: str | None = None
+    reference: str | Path | None = None
+    genes: str | Path | None = None
+    model: str | Path = "missense-lstm"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Reports progress and stops when asked.
+
+    Attributes
+    ----------
+    progress : callable
+        ``progress(done, total)`` in records.
+    cancelled : callable
+    total : int or None
+    """
+
+    progress: Progress
+    cancelled: Cancelled
+    total: int | None
+
+    def over(self, records: Iterable[VcfRecord]) -> Iterator[VcfRecord]:
+        """Yield the records and report every so many of them."""
+        done = 0
+        self.step(done)
+        for done, record in enumerate(records, start=1):
+            if done % _RECORDS_PER_REPORT == 0:
+                self.step(done)
+            yield record
+        self.step(done)
+
+    def step(self, done: int) -> None:
+        """Report ``done`` records.
+
+        Raises
+        ------
+        CancelledError
+        """
+        self.expect_wanted()
+        self.progress(done, self.total)
+
+    def expect_wanted(self) -> None:
+        """Raise :class:`~genomics.errors.CancelledError` if the work is no longer wanted."""
+        if self.cancelled():
+            raise CancelledError("scoring was cancelled")
+
+
+@dataclass
+class ScoredPart:
+    """What came of a file, or of some of its chromosomes; can be sent between processes.
+
+    Attributes
+    ----------
+    listing : Listing
+    records, alleles : int
+    foreign : int
+        Alleles on sequences that the reference does not have.
+    foreign_names : dict
+        The first of those sequences, as keys.
+    seconds : Counter
+        By step; summed over processes.
+    """
+
+    listing: Listing = field(default_factory=Listing)
+    records: int = 0
+    alleles: int = 0
+    foreign: int = 0
+    foreign_names: dict[str, None] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def note_foreign(self, sequence: str) -> None:
+        """Count an allele on a sequence that the reference does not have."""
+        self.foreign += 1
+        if len(self.foreign_names) < _NAMES_KEPT:
+            self.foreign_names[sequence] = None
+
+    def extend(self, following: ScoredPart) -> None:
+        """Take what came of the part of the file that follows."""
+        self.listing.extend(following.listing)
+        self.records += following.records
+        self.alleles += following.alleles
+        self.foreign += following.foreign
+        self.foreign_names |= following.foreign_names
+        self.seconds.update(following.seconds)
+
+
+def handfuls(
+    records: Iterable[VcfRecord], may_part: Callable[[VcfRecord, VcfRecord], bool]
+) -> Iterator[list[VcfRecord]]:
+    """Yield records in lists of about `RECORDS_AT_ONCE`, so that only so many are held.
+
+    Parameters
+    ----------
+    records : iterable of VcfRecord
+    may_part : callable
+        Whether two neighbours may come into different lists. Where it keeps saying no, a list
+        ends all the same at five times its length.
+    """
+    held: list[VcfRecord] = []
+    for record in records:
+        full = len(held) >= RECORDS_AT_ONCE
+        if full and (len(held) >= _AT_MOST or may_part(held[-1], record)):
+            yield held
+            held = []
+        held.append(record)
+    if held:
+        yield held

@@ -64,18 +64,22 @@ class _Locus:
     transcripts: tuple[Transcript, ...]
 
 
+def genome_in(folder: Path, scale: float = 1.0) -> Genome:
+    """Return where `write_genome` puts, or has put, its files."""
+    lengths = {f"chr{c}": int(n * scale) for c, n in BUILD_LENGTHS["GRCh38"].items()}
+    return Genome(folder / "genome.fa", folder / "genes.gff3", lengths)
+
+
 def write_genome(folder: Path, genes: Path, scale: float = 1.0) -> Genome:
     """Write `genome.fa` and an Ensembl-style `genes.gff3`; `scale` shortens every chromosome."""
     folder.mkdir(parents=True, exist_ok=True)
     loci = _loci(genes)
     draw = np.random.default_rng(SEED)
     background = _BASES[draw.integers(0, 4, min(_BACKGROUND_BP, int(3e8 * scale)), dtype=np.uint8)]
-    lengths = {f"chr{c}": int(n * scale) for c, n in BUILD_LENGTHS["GRCh38"].items()}
-    genome = Genome(folder / "genome.fa", folder / "genes.gff3", lengths)
-    number = 0
+    genome, number = genome_in(folder, scale), 0
     with genome.fasta.open("wb") as fasta, genome.gff3.open("w", encoding="utf-8") as gff3:
         gff3.write("##gff-version 3\n")
-        for name, length in lengths.items():
+        for name, length in genome.lengths.items():
             turned = np.roll(background, -int(draw.integers(len(background))))
             bases = np.resize(turned, length)
             for start, locus in _planted(loci, length, draw):
@@ -168,8 +172,8 @@ def _gff3(contig: str, shift: int, transcripts: list[Transcript], number: int) -
         name = f"{each.name}.{number}"
         tag = ";tag=MANE_Select" if index == 0 else ""
         parent = f"Parent=transcript:{name}"
-        yield row("mRNA", shift + each.span[0], shift + each.span[1], ".",
-                  f"ID=transcript:{name};Parent=gene:{gene};{coding};transcript_id={name}{tag}")  # fmt: skip
+        identity = f"ID=transcript:{name};Parent=gene:{gene};{coding};transcript_id={name}{tag}"
+        yield row("mRNA", shift + each.span[0], shift + each.span[1], ".", identity)
         yield from (row(*part, parent) for part in _parts(each, shift))
 
 
@@ -236,7 +240,7 @@ def _drawn(part: Places, draw: np.random.Generator) -> Iterator[tuple[int, ...]]
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _row(  # noqa: PLR0913
+def _row(
     name: str, bases: Bytes, place: int, kind: int, step: int, size: int, depth: int, both: int,
     number: int,
 ) -> str:  # fmt: skip

@@ -14,6 +14,7 @@
     │   ├── TableError            a training or evaluation table is not in the documented format
     │   ├── ReportFormatError     a stored report cannot be read back
     │   └── OutputError           the result cannot be written there
+    ├── ClusterError              a process that shared the work ended before its work did
     └── CancelledError            the caller asked to stop
 """
 
@@ -44,8 +45,11 @@ class VcfError(InputError):
     def __init__(self, path: object, line_number: int | None, rule: str) -> None:
         where = f"{path}" if line_number is None else f"{path}, line {line_number}"
         super().__init__(f"{where}: {rule}")
-        self.line_number = line_number
-        self.rule = rule
+        self.path, self.line_number, self.rule = path, line_number, rule
+
+    def __reduce__(self) -> tuple[type[VcfError], tuple[object, int | None, str]]:
+        # Exceptions are sent from process to process by their message alone unless told otherwise.
+        return type(self), (self.path, self.line_number, self.rule)
 
 
 class SampleError(InputError):
@@ -82,6 +86,10 @@ class ReportFormatError(InputError):
 
 class OutputError(InputError):
     """The result cannot be written where it was asked for."""
+
+
+class ClusterError(GenomicsError):
+    """A process that shared the work ended before its work did."""
 
 
 class CancelledError(GenomicsError):

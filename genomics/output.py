@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +26,7 @@ from genomics.vcf_header import VcfHeader
 
 SUFFIXES = (".tsv", ".vcf", ".vcf.gz")
 _PROBE_BYTES = 2**20
-_HELD_CHARACTERS = 2**20
+_HELD_CHARACTERS, _COPIED_BYTES = 2**16, 2**20
 _INFO_LINES = (
     '##INFO=<ID=PRECIMED_SCORE,Number=A,Type=Float,Description="Calibrated probability that the '
     'missense change is pathogenic">',
@@ -68,13 +70,13 @@ def check_output(path: Path, vcf: Path) -> None:
 
 
 class ScoredFile:
-    """The records of a VCF as they are scored, written as the output's name asks.
+    """The records of a VCF as they are scored: the body of an output, or a part of it.
 
     Parameters
     ----------
     stream : BinaryIO
     name : str
-        Ends in ``.tsv``, ``.vcf`` or ``.vcf.gz`` (bgzip).
+        Of the output; ends in ``.tsv``, ``.vcf`` or ``.vcf.gz`` (bgzip).
 
     Notes
     -----
@@ -89,6 +91,7 @@ class ScoredFile:
         self._text = io.StringIO(newline="")
         self._rows = csv.DictWriter(self._text, COLUMNS, delimiter="\t", lineterminator="\n")
         self._sequence = ""
+        self._in_block = False
 
     def begin(self, header: VcfHeader) -> None:
         """Write what comes before the first record."""
@@ -115,15 +118,10 @@ class ScoredFile:
     def flush(self) -> None:
         """Hand on what is held, and end the bgzip block."""
         self._pass_on()
-        if self._blocks is not None:
+        if self._blocks is not None and self._in_block:
+            # An empty block would say that the file ends here.
             self._blocks.flush()
-
-    def end(self) -> None:
-        """Write what comes after the last record."""
-        self.flush()
-        if self._blocks is not None:
-            # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
-            self._stream.write(bgzf._bgzf_eof)
+            self._in_block = False
 
     def _pass_on(self) -> None:
         data = self._text.getvalue().encode("utf-8")
@@ -131,6 +129,59 @@ class ScoredFile:
         self._text.truncate()
         if data:
             (self._stream if self._blocks is None else self._blocks).write(data)
+            self._in_block = True
+
+
+def write_parts(path: Path, header: VcfHeader, parts: Iterable[Path]) -> None:
+    """Write an output of its parts' bodies.
+
+    Parameters
+    ----------
+    path : Path
+        ``.tsv``, ``.vcf`` or ``.vcf.gz`` (bgzip).
+    header : VcfHeader
+        Of the VCF that was scored.
+    parts : iterable of Path
+        Files that a :class:`ScoredFile` of this name wrote, in order; each is removed once taken.
+
+    Raises
+    ------
+    OutputError
+    """
+
+    def write(stream: BinaryIO) -> None:
+        ScoredFile(stream, path.name).begin(header)
+        for part in parts:
+            with part.open("rb") as body:
+                shutil.copyfileobj(body, stream, _COPIED_BYTES)
+            part.unlink()
+        if path.name.endswith(".gz"):
+            # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
+            stream.write(bgzf._bgzf_eof)
+
+    write_atomically(path, write)
+
+
+@contextmanager
+def folder_of_parts(out: Path | None) -> Iterator[Path]:
+    """Give a folder for an output's parts, beside it or else for temporary files; then remove it.
+
+    Raises
+    ------
+    OutputError
+        A part cannot be written, or the folder not be made.
+    """
+    beside = None if out is None else out.absolute().parent
+    try:
+        folder = Path(tempfile.mkdtemp(dir=beside, prefix=f".{out.name if out else 'genomics'}."))
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield folder
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
@@ -158,19 +209,19 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
             f"{path}: the report lists {ledger['listed']} of {ledger['alleles']} alleles; to write "
             "them all, name the output when the VCF is scored"
         )
-    write_atomically(path, lambda stream: _write_whole(report, vcf, ScoredFile(stream, path.name)))
-
-
-def _write_whole(report: VariantReport, vcf: Path, file: ScoredFile) -> None:
     opened = read_vcf(vcf)
     by_line: dict[int, list[ScoredVariant]] = {}
     for each in report.scored:
         if each.record is not None:
             by_line.setdefault(each.record.line_number, []).append(each)
-    file.begin(opened.header)
-    for record in opened.records:
-        file.add(record, by_line[record.line_number])
-    file.end()
+    with folder_of_parts(path) as folder:
+        body = folder / "body"
+        with body.open("wb") as stream:
+            file = ScoredFile(stream, path.name)
+            for record in opened.records:
+                file.add(record, by_line[record.line_number])
+            file.flush()
+        write_parts(path, opened.header, [body])
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -159,18 +159,18 @@ class ScoredVariant:
 
 @dataclass(frozen=True)
 class Counted:
-    """Alleles of a large file that a report counts by reason and does not list.
+    """Records of a large file that a report counts by reason and does not list.
 
     Attributes
     ----------
-    records : int
-        Records of which no allele is listed.
-    reasons : dict
-        Alleles by the kind of reason (what stands before its colon).
+    alleles : dict
+        Their alleles by the kind of reason (what stands before its colon).
+    records : dict
+        The records by the kind of their first allele's reason.
     """
 
-    records: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    alleles: Mapping[str, int] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,12 @@ class VariantReport:
         reasons = Counter(
             each.reason.partition(":")[0] for each in self.scored if each.reason is not None
         )
-        reasons.update(self.counted.reasons)
+        reasons.update(self.counted.alleles)
         lines = {each.record.line_number for each in self.scored if each.record is not None}
+        listed_records = len(lines) if lines else len(self.scored)
         return {
-            "records": self.counted.records + (len(lines) if lines else len(self.scored)),
-            "alleles": len(self.scored) + sum(self.counted.reasons.values()),
+            "records": listed_records + sum(self.counted.records.values()),
+            "alleles": len(self.scored) + sum(self.counted.alleles.values()),
             "listed": len(self.scored),
             "scored": sum(each.score is not None for each in self.scored),
             "by_rule": sum(each.classification is not None for each in self.scored),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from genomics.catalogue import ModelFolder, open_model
 from genomics.consequence import Consequence
 from genomics.errors import ModelError, ReferenceGenomeError
 from genomics.lstm import Ensemble, FlankLstmConfig
-from genomics.output import ScoredFile, write_atomically
+from genomics.output import ScoredFile, folder_of_parts, write_parts
 from genomics.provider import ConsequenceProvider, open_provider
 from genomics.report import RecordPlace, ScoredVariant, VariantReport
 from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
@@ -94,10 +94,14 @@ class MissenseModel:
         probability, doubt : ndarray, shape (n,)
             In 0..1; ``doubt`` is the standard deviation over the ensemble's members.
         """
-        raw = ensemble_log_odds(self.ensemble, windows, mutants, self.network.flank)
+        raw = self.log_odds(windows, mutants)
         line = self.folder.config["calibration"]
         log_odds = float(line["slope"]) * raw + float(line["intercept"])
         return _sigmoid(log_odds.mean(axis=1)), _sigmoid(log_odds).std(axis=1)
+
+    def log_odds(self, windows: Sequence[str], mutants: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return each member's log-odds before calibration, shape (n, members)."""
+        return ensemble_log_odds(self.ensemble, windows, mutants, self.network.flank)
 
 
 def _sigmoid(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -164,13 +168,17 @@ def score_vcf(
     scorer = Scorer.open(options)
     total = count_records(options.vcf)
     watch = Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
-    if workers > 1 or cluster is not None:
-        from genomics.shards import score_in_parts
+    with folder_of_parts(out) as folder:
+        if workers > 1 or cluster is not None:
+            from genomics.shards import score_in_parts
 
-        scored = score_in_parts(scorer, watch, out, workers, cluster)
-    else:
-        scored = scorer.score(watch, out)
-    scorer.expect_common_sequences(scored)
+            scored, bodies = score_in_parts(scorer, watch, out, folder, workers, cluster)
+        else:
+            bodies = [] if out is None else [folder / "body"]
+            scored = scorer.score_part(watch, None, *((bodies[0], out.name) if out else ()))
+        scorer.expect_common_sequences(scored)
+        if out is not None:
+            write_parts(out, read_vcf(options.vcf).header, bodies)
     run = _run_record(options.vcf, scorer.model, scorer.provider)
     run["options"] = {
         "sample": sample,
@@ -212,42 +220,50 @@ class Scorer:
             options, None if sample is None else vcf.header.samples[sample], model, provider, sample
         )
 
-    def score(self, watch: Watch, out: Path | None = None) -> ScoredPart:
-        """Score the whole VCF and write it to ``out`` on the way."""
-        if out is None:
-            return self.score_part(watch)
-        scored = ScoredPart()
-        header = read_vcf(self.options.vcf).header
+    def score_part(
+        self,
+        watch: Watch,
+        part: Part | None = None,
+        body: Path | None = None,
+        name: str = "",
+    ) -> ScoredPart:
+        """Score some lines of the VCF, or all, and write the output's body on the way.
 
-        def write(stream: BinaryIO) -> None:
-            file = ScoredFile(stream, out.name)
-            file.begin(header)
-            scored.extend(self.score_part(watch, file=file))
-            file.end()
-
-        write_atomically(out, write)
+        Parameters
+        ----------
+        watch : Watch
+        part : Part, optional
+            Lines to read; all if left out.
+        body : Path, optional
+            File to write.
+        name : str
+            Of the output that ``body`` is for.
+        """
+        if body is None:
+            return self._score_part(watch, part, None)
+        with body.open("wb") as stream:
+            file = ScoredFile(stream, name)
+            scored = self._score_part(watch, part, file)
+            file.flush()
         return scored
 
-    def score_part(
-        self, watch: Watch, part: Part | None = None, file: ScoredFile | None = None
-    ) -> ScoredPart:
-        """Score some lines of the VCF, or all, and write them to ``file`` on the way."""
+    def _score_part(self, watch: Watch, part: Part | None, file: ScoredFile | None) -> ScoredPart:
         scored = ScoredPart()
         vcf = read_vcf(self.options.vcf, part=part)
-        began = time.perf_counter()
+        began, scoring = time.perf_counter(), 0.0
         for records in handfuls(watch.over(vcf.records), self.provider.may_part):
             drafts = [self._drafts(record) for record in records]
             drafted = time.perf_counter()
             flat = _fill_scores([each for group in drafts for each in group], self.model, watch)
-            scored.seconds["score"] += time.perf_counter() - drafted
+            scoring += time.perf_counter() - drafted
             rest = iter(flat)
             for record, group in zip(records, drafts, strict=True):
                 filled = list(islice(rest, len(group)))
                 self._account(scored, filled)
                 if file is not None:
                     file.add(record, filled)
-        whole = time.perf_counter() - began
-        scored.seconds["read_and_place"] = whole - scored.seconds["score"]
+        rest_of_time = time.perf_counter() - began - scoring
+        scored.seconds = {"read_and_place": rest_of_time, "score": scoring}
         return scored
 
     def expect_common_sequences(self, scored: ScoredPart) -> None:

@@ -9,16 +9,24 @@ same protein; only the classifier is run for each substitution.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from genomics.encode import encode_letters, encode_missense
-from genomics.lstm import Ensemble
+from genomics.encode import ALPHABET, UNKNOWN, encode_letters, encode_missense
+from genomics.lstm import Ensemble, FlankLstm
 
-PLACES_AT_ONCE = 256
-"""Places whose flanks are read together: as many as keep the states in a core's cache."""
+_T = TypeVar("_T")
+_UNKNOWN_RESIDUE = ALPHABET[UNKNOWN]
+
+AT_ONCE = 128
+"""Places, and substitutions, computed together: as many as keep the states in a core's cache.
+
+Always exactly so many, the last ones made up: products of matrices of one shape treat each row
+alike, so that a score does not depend on what else is in the file, to the last bit.
+"""
 
 
 def ensemble_log_odds(
@@ -37,29 +45,40 @@ def ensemble_log_odds(
     flank : int
         Residues that the networks read on either side.
     """
-    log_odds = np.empty((len(windows), len(ensemble.members)))
+    members = [cast(FlankLstm, member) for member in ensemble.members]
+    log_odds = np.empty((len(windows), len(members)))
     with torch.inference_mode():
         for places, rows in _by_place(windows):
-            at = torch.tensor([places[windows[row]] for row in rows])
-            flanks = encode_missense(list(places), "A" * len(places), flank)
-            middle = len(windows[rows[0]]) // 2
-            before = encode_letters([windows[row][middle] for row in rows]).reshape(-1)
-            after = encode_letters([mutants[row] for row in rows]).reshape(-1)
-            for column, member in enumerate(ensemble.members):
-                states = member.flanks(flanks)[at]
-                log_odds[rows, column] = member.classify(states, before, after).double().numpy()
+            flanks = encode_missense(_filled(places), _UNKNOWN_RESIDUE * AT_ONCE, flank)
+            states = [member.flanks(flanks) for member in members]
+            place_of = {window: number for number, window in enumerate(places)}
+            for start in range(0, len(rows), AT_ONCE):
+                part = rows[start : start + AT_ONCE]
+                here = [windows[row] for row in part]
+                at = torch.tensor(_filled([place_of[window] for window in here]))
+                before = _letters([window[len(window) // 2] for window in here])
+                after = _letters([mutants[row] for row in part])
+                for column, member in enumerate(members):
+                    odds = member.classify(states[column][at], before, after)
+                    log_odds[part, column] = odds[: len(part)].double().numpy()
     return log_odds
 
 
-def _by_place(windows: Sequence[str]) -> Iterator[tuple[dict[str, int], list[int]]]:
-    """Yield up to `PLACES_AT_ONCE` distinct windows, numbered, and the rows that share them."""
+def _by_place(windows: Sequence[str]) -> Iterator[tuple[list[str], list[int]]]:
+    """Yield up to `AT_ONCE` distinct windows, and the rows that share them."""
     rows_of: dict[str, list[int]] = {}
     for row, window in enumerate(windows):
         rows_of.setdefault(window, []).append(row)
     distinct = list(rows_of)
-    for start in range(0, len(distinct), PLACES_AT_ONCE):
-        part = distinct[start : start + PLACES_AT_ONCE]
-        yield (
-            {window: number for number, window in enumerate(part)},
-            [row for window in part for row in rows_of[window]],
-        )
+    for start in range(0, len(distinct), AT_ONCE):
+        part = distinct[start : start + AT_ONCE]
+        yield part, [row for window in part for row in rows_of[window]]
+
+
+def _letters(residues: list[str]) -> torch.Tensor:
+    return encode_letters(_filled(residues)).reshape(-1)
+
+
+def _filled(values: list[_T]) -> list[_T]:
+    """Return `AT_ONCE` values, the last one as often as it takes."""
+    return values + values[-1:] * (AT_ONCE - len(values))

@@ -6,11 +6,11 @@ of what came of them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from genomics.catalogue import built_in_models
 from genomics.errors import CancelledError
 from genomics.listing import Listing
 from genomics.vcf import VcfRecord
@@ -41,6 +41,17 @@ class ScoreOptions:
     reference: str | Path | None = None
     genes: str | Path | None = None
     model: str | Path = "missense-lstm"
+
+    def absolute(self) -> ScoreOptions:
+        """Return them as a process with another working folder needs them."""
+        named = str(self.model) in built_in_models()
+        return replace(
+            self,
+            vcf=self.vcf.absolute(),
+            reference=self.reference and Path(self.reference).absolute(),
+            genes=self.genes and Path(self.genes).absolute(),
+            model=self.model if named else Path(self.model).absolute(),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class ScoredPart:
         Alleles on sequences that the reference does not have.
     foreign_names : dict
         The first of those sequences, as keys.
-    seconds : Counter
+    seconds : dict
         By step; summed over processes.
     """
 
@@ -106,7 +117,7 @@ class ScoredPart:
     alleles: int = 0
     foreign: int = 0
     foreign_names: dict[str, None] = field(default_factory=dict)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def note_foreign(self, sequence: str) -> None:
         """Count an allele on a sequence that the reference does not have."""
@@ -121,7 +132,8 @@ class ScoredPart:
         self.alleles += following.alleles
         self.foreign += following.foreign
         self.foreign_names |= following.foreign_names
-        self.seconds.update(following.seconds)
+        for step, seconds in following.seconds.items():
+            self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
 
 def handfuls(

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from genomics.errors import VcfError
 
@@ -77,7 +77,7 @@ def numbered_lines(path: Path, part: Part | None = None) -> Iterator[tuple[int, 
         raise VcfError(path, None, f"cannot be read: {error.strerror or error}") from error
 
 
-def _go_to(raw: BinaryIO, stream: BinaryIO, part: Part) -> None:
+def _go_to(raw: BinaryIO, stream: IO[bytes] | gzip.GzipFile, part: Part) -> None:
     raw.seek(part.offset)
     left = part.skip
     while left:

@@ -65,10 +65,10 @@ def parts_by_sequence(path: Path, wanted: int) -> list[Part]:
             groups.append([])
         groups[-1].append(run)
     firsts = [group[0] for group in groups]
-    lasts = [following.first - 1 for following in firsts[1:]]
+    lasts: list[int | None] = [following.first - 1 for following in firsts[1:]]
     return [
         Part(run.first, last, *run.place)
-        for run, last in zip(firsts, [*lasts, None], strict=True)
+        for run, last in zip(firsts, [*lasts, None][: len(firsts)], strict=True)
     ]
 
 

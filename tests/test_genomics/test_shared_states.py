@@ -12,7 +12,7 @@ from genomics.consequence import protein_window
 from genomics.encode import encode_missense
 from genomics.lstm import Ensemble
 from genomics.score import MissenseModel
-from genomics.states import PLACES_AT_ONCE, ensemble_log_odds
+from genomics.states import AT_ONCE, ensemble_log_odds
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -39,7 +39,7 @@ def _plain(model: MissenseModel, windows: list[str], mutants: list[str]) -> np.n
 
 
 def test_shared_states_agree_with_the_plain_computation(model: MissenseModel) -> None:
-    windows, mutants = _substitutions(PLACES_AT_ONCE + 40)
+    windows, mutants = _substitutions(AT_ONCE + 40)
     shared = ensemble_log_odds(model.ensemble, windows, mutants, model.network.flank)
     plain = _plain(model, windows, mutants)
     assert plain.std() > 0.1
@@ -51,10 +51,11 @@ def test_each_place_is_read_once(model: MissenseModel, monkeypatch: pytest.Monke
     for member in model.ensemble.members:
         flanks = member.flanks
         monkeypatch.setattr(member, "flanks", lambda b, f=flanks: read.append(len(b)) or f(b))
-    windows, mutants = _substitutions(30)
-    assert len(windows) == 90
+    windows, mutants = _substitutions(AT_ONCE)
+    assert len(windows) == 3 * AT_ONCE
     ensemble_log_odds(model.ensemble, windows, mutants, model.network.flank)
-    assert read == [30] * len(model.ensemble.members)
+    # One batch for each network, though there are three batches of substitutions.
+    assert read == [AT_ONCE] * len(model.ensemble.members)
 
 
 def test_the_states_of_a_place_do_not_depend_on_its_residue(model: MissenseModel) -> None:
@@ -71,3 +72,14 @@ def test_nothing_in_gives_nothing_out(model: MissenseModel) -> None:
     assert isinstance(model.ensemble, Ensemble)
     probability, doubt = model.probability([], [])
     assert probability.shape == doubt.shape == (0,)
+
+
+def test_a_score_does_not_depend_on_what_else_is_scored(model: MissenseModel) -> None:
+    """To the last bit: shards of a file must write what the whole file writes."""
+    windows, mutants = _substitutions(AT_ONCE + 9)
+    together = model.log_odds(windows, mutants)
+    backwards = model.log_odds(windows[::-1], mutants[::-1])[::-1]
+    assert np.array_equal(together, backwards)
+    for row in (0, 1, 150, len(windows) - 1):
+        alone = model.log_odds(windows[row : row + 1], mutants[row : row + 1])
+        assert np.array_equal(alone[0], together[row])

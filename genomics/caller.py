@@ -63,12 +63,6 @@ class GeneCaller:
         """Whether the GFF3 has genes on this sequence."""
         return self._reference.name_of(contig) in self._names
 
-    def has_transcript_over(self, contig: str, first: int, last: int) -> bool:
-        """Whether one transcript covers both positions."""
-        name = self._names.get(self._reference.name_of(contig) or "", "")
-        touched = self._genes.overlapping(name, first, last)
-        return any(each.span[0] <= first and each.span[1] >= last for each in touched)
-
     def consequence(self, variant: Variant) -> Consequence:
         """Return the consequence that stands for a variant.
 

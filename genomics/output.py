@@ -260,8 +260,9 @@ def _scored_header(header: VcfHeader) -> Iterator[str]:
 
 
 def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
-    own = [entry for entry in info.split(";") if not entry.startswith("PRECIMED_")]
-    kept = [entry for entry in own if entry not in {"", "."}]
+    kept = [] if info == "." else [info]
+    if "PRECIMED_" in info:
+        kept = [entry for entry in info.split(";") if not entry.startswith("PRECIMED_")]
     values: dict[str, list[str | None]] = {
         "PRECIMED_SCORE": [None if a.score is None else f"{a.score:.4f}" for a in alleles],
         "PRECIMED_MODEL": [next((a.model for a in alleles if a.model), None)],

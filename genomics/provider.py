@@ -49,12 +49,6 @@ class ConsequenceProvider:
         """Whether the reference, where there is one, lacks a sequence."""
         return self.reference is not None and self.reference.name_of(sequence) is None
 
-    def may_part(self, before: VcfRecord, after: VcfRecord) -> bool:
-        """Whether two neighbouring records touch no transcript in common."""
-        if self.caller is None or before.chrom != after.chrom:
-            return True
-        return not self.caller.has_transcript_over(before.chrom, before.position, after.position)
-
     def place(self, record: VcfRecord, allele: Allele) -> tuple[Consequence | None, str | None]:
         """Return the consequence of an allele, and why it cannot be scored where it cannot.
 

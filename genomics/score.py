@@ -7,7 +7,8 @@ import importlib.metadata
 import pickle
 import platform
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -251,13 +252,12 @@ class Scorer:
         scored = ScoredPart()
         vcf = read_vcf(self.options.vcf, part=part)
         began, scoring = time.perf_counter(), 0.0
-        for records in handfuls(watch.over(vcf.records), self.provider.may_part):
-            drafts = [self._drafts(record) for record in records]
+        for handful in handfuls(self._drafted(watch.over(vcf.records))):
             drafted = time.perf_counter()
-            flat = _fill_scores([each for group in drafts for each in group], self.model, watch)
+            drafts = [each for _, group in handful for each in group]
+            rest = iter(_fill_scores(drafts, self.model, watch))
             scoring += time.perf_counter() - drafted
-            rest = iter(flat)
-            for record, group in zip(records, drafts, strict=True):
+            for record, group in handful:
                 filled = list(islice(rest, len(group)))
                 self._account(scored, filled)
                 if file is not None:
@@ -280,11 +280,27 @@ class Scorer:
                 "give the reference that the VCF was called on"
             )
 
-    def _drafts(self, record: VcfRecord) -> list[ScoredVariant]:
-        return [
-            _draft(record, allele, self._sample, self.provider)
-            for allele in alleles(record, self.provider.build)
-        ]
+    def _drafted(
+        self, records: Iterable[VcfRecord]
+    ) -> Iterator[tuple[VcfRecord, list[ScoredVariant]]]:
+        """Yield each record with its alleles' drafts."""
+        waiting: deque[tuple[VcfRecord, int]] = deque()
+        group: list[ScoredVariant] = []
+        for draft in self._drafts(records, waiting):
+            group.append(draft)
+            if len(group) == waiting[0][1]:
+                yield waiting.popleft()[0], group
+                group = []
+
+    def _drafts(
+        self, records: Iterable[VcfRecord], waiting: deque[tuple[VcfRecord, int]]
+    ) -> Iterator[ScoredVariant]:
+        """Yield the drafts of all alleles; ``waiting`` gets each record and how many it has."""
+        for record in records:
+            found = alleles(record, self.provider.build)
+            waiting.append((record, len(found)))
+            for allele in found:
+                yield _draft(record, allele, self._sample, self.provider)
 
     def _account(self, scored: ScoredPart, group: Sequence[ScoredVariant]) -> None:
         scored.listing.add(group)

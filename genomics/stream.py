@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from genomics.catalogue import built_in_models
 from genomics.errors import CancelledError
@@ -18,10 +20,10 @@ from genomics.vcf import VcfRecord
 Progress = Callable[[int, int | None], None]
 Cancelled = Callable[[], bool]
 
-RECORDS_AT_ONCE = 10_000
+RECORDS_AT_ONCE = 20_000
 _RECORDS_PER_REPORT = 200
-_AT_MOST = 5 * RECORDS_AT_ONCE
 _NAMES_KEPT = 100
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -136,24 +138,8 @@ class ScoredPart:
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
 
-def handfuls(
-    records: Iterable[VcfRecord], may_part: Callable[[VcfRecord, VcfRecord], bool]
-) -> Iterator[list[VcfRecord]]:
-    """Yield records in lists of about `RECORDS_AT_ONCE`, so that only so many are held.
-
-    Parameters
-    ----------
-    records : iterable of VcfRecord
-    may_part : callable
-        Whether two neighbours may come into different lists. Where it keeps saying no, a list
-        ends all the same at five times its length.
-    """
-    held: list[VcfRecord] = []
-    for record in records:
-        full = len(held) >= RECORDS_AT_ONCE
-        if full and (len(held) >= _AT_MOST or may_part(held[-1], record)):
-            yield held
-            held = []
-        held.append(record)
-    if held:
+def handfuls(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """Yield items in lists of `RECORDS_AT_ONCE`, so that only so many are held."""
+    items = iter(items)
+    while held := list(islice(items, RECORDS_AT_ONCE)):
         yield held

@@ -326,23 +326,18 @@ def _draft(
         None if filters == "." else filters,
     )
     consequence, reason = provider.place(record, allele)
+    draft = ScoredVariant(allele.variant, genotype, consequence, record=place)
     reason = reason or _why_not_the_patients(genotype, allele)
-    classification = None
-    if reason is None and consequence is None:
-        reason = "no gene is annotated at this place"
-    if reason is None and consequence is not None:
-        classification = classify_by_rule(consequence)
-        scorable = consequence.term == MISSENSE and consequence.window is not None
-        if classification is None and not scorable:
-            reason = why_not_scored(consequence)
-    return ScoredVariant(
-        allele.variant,
-        genotype,
-        consequence,
-        reason=reason,
-        classification=classification,
-        record=place,
-    )
+    if reason is not None:
+        return replace(draft, reason=reason)
+    if consequence is None:
+        return replace(draft, reason="no gene is annotated at this place")
+    classification = classify_by_rule(consequence)
+    if classification is not None:
+        return replace(draft, classification=classification)
+    if consequence.term == MISSENSE and consequence.window is not None:
+        return draft
+    return replace(draft, reason=why_not_scored(consequence))
 
 
 def _why_not_the_patients(genotype: Genotype | None, allele: Allele) -> str | None:

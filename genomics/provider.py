@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from genomics.annotation import Annotation, find_annotation
@@ -71,8 +71,7 @@ class ConsequenceProvider:
             return annotated, None if annotated else reason
         if record.position < 1:
             return None, "telomere: the position is before the first base"
-        upper = replace(allele.variant, chrom=record.chrom)
-        return self.caller.consequence(upper), None
+        return self.caller.consequence(allele.variant), None
 
 
 def open_provider(

@@ -179,6 +179,8 @@ def folder_of_parts(out: Path | None) -> Iterator[Path]:
     try:
         yield folder
     except OSError as error:
+        if out is None:
+            raise
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -121,7 +121,7 @@ def score_vcf(
     looked: Callable[[Preflight], None] | None = None,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
-    out: Path | Sequence[Path] = (),
+    out: str | Path | Sequence[Path] = (),
     workers: int = 1,
     cluster: str | None = None,
 ) -> VariantReport:
@@ -148,7 +148,7 @@ def score_vcf(
         ``progress(done, total)`` in records; total is None where the file is too large to count.
     cancelled : callable, optional
         Asked between records; True stops the work.
-    out : Path or sequence of Path
+    out : path or sequence of Path
         Files to write, tables and VCFs on the way and with every allele; see
         :mod:`genomics.output`.
     workers : int
@@ -174,7 +174,7 @@ def score_vcf(
     """
     began = time.perf_counter()
     options = ScoreOptions(Path(vcf_path), sample, reference, genes, model, lenient)
-    outs = [out] if isinstance(out, Path) else list(out)
+    outs = [Path(out)] if isinstance(out, str | Path) else list(out)
     found = _looked_into(options)
     scorer = Scorer.open(options)
     if looked is not None:
@@ -256,7 +256,7 @@ class Scorer:
         scored = ScoredPart()
         vcf = read_vcf(self.options.vcf, lenient=self.options.lenient, part=part)
         began, scoring = time.perf_counter(), 0.0
-        records = draft_records(watch.over(vcf.records), self._sample, self.provider)
+        records = draft_records(scored.read(watch.over(vcf.records)), self._sample, self.provider)
         with ExitStack() as stack:
             files = [stack.enter_context(scored_file(body, self.options.vcf)) for body in bodies]
             for handful in handfuls(records):
@@ -307,7 +307,6 @@ class Scorer:
 
     def _account(self, scored: ScoredPart, group: Sequence[ScoredVariant]) -> None:
         scored.listing.add(group)
-        scored.records += 1
         scored.alleles += len(group)
         for each in group:
             # By name and not by reason: a symbolic allele has a reason of its own.

@@ -108,7 +108,9 @@ class ScoredPart:
     Attributes
     ----------
     listing : Listing
-    records, alleles : int
+    records : int
+        As many as were read, whatever came of them: the account is held against it.
+    alleles : int
     foreign : int
         Alleles on sequences that the reference does not have.
     foreign_names : dict
@@ -132,6 +134,12 @@ class ScoredPart:
     contradiction: str | None = None
     deviations: Deviations | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def read(self, records: Iterable[VcfRecord]) -> Iterator[VcfRecord]:
+        """Yield the records and count them."""
+        for record in records:
+            self.records += 1
+            yield record
 
     def note_foreign(self, sequence: str) -> None:
         """Count an allele on a sequence that the reference does not have."""

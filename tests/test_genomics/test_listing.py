@@ -10,6 +10,7 @@ from genomics.errors import OutputError
 from genomics.listing import Listing, is_always_listed
 from genomics.output import write_report
 from genomics.report import ScoredVariant, VariantReport
+from genomics.report_lines import read_report_lines, report_lines
 from genomics.score import score_vcf
 from genomics.synthetic import SyntheticCase, write_synthetic_case
 
@@ -85,6 +86,7 @@ def test_a_report_that_counts_comes_back_from_json_and_older_ones_do_too(
     back = VariantReport.from_json(few.to_json())
     assert back == few
     assert back.ledger == few.ledger
+    assert read_report_lines(report_lines(few)) == few
     older = whole.to_json().replace('"counted": {"alleles": {}, "records": {}}, ', "")
     assert "counted" not in older
     assert VariantReport.from_json(older) == whole
@@ -108,6 +110,23 @@ def test_what_is_written_on_the_way_has_every_record(
     with pytest.raises(OutputError, match=r"lists \d+ of 42 alleles"):
         write_report(few, case.vcf, tmp_path / f"never.{name}")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_several_outputs_of_a_windows_file_are_written_at_once(
+    case: SyntheticCase, whole: VariantReport, tmp_path: Path
+) -> None:
+    vcf = tmp_path / "in.vcf"
+    vcf.write_bytes(case.vcf.read_bytes().replace(b"\n", b"\r\n"))
+    names = ("out.tsv", "out.vcf", "out.json", "out.vcf.gz")
+    outs = [tmp_path / name for name in names]
+    report = score_vcf(vcf, reference=case.fasta, genes=case.gff3, out=outs)
+    assert report.scored == whole.scored
+    for out in outs:
+        write_report(report, vcf, tmp_path / f"after.{out.name}")
+        assert out.read_bytes() == (tmp_path / f"after.{out.name}").read_bytes()
+    lines = outs[1].read_bytes().splitlines(keepends=True)
+    assert all(line.endswith(b"\r\n") for line in lines)
+    assert any(line.startswith(b"##PRECIMED_ledger=records=") for line in lines)
 
 
 def test_the_table_written_on_the_way_is_the_reports_own(

@@ -152,7 +152,7 @@ def test_what_is_wrong_with_the_input_is_told_as_the_library_says_it(
         ({"vcf": "/no/such.vcf"}, "no such file"),
         ({"vcf": "variants.vcf"}, "not an absolute path"),
         ({"vcf": "/dev/zero"}, "no such file"),
-        ({"model": "other"}, "there is missense-lstm"),
+        ({"model": "other"}, "there is gene-function, missense-lstm"),
         ({"reference": "/no/such.fa"}, "no such file"),
     ],
 )

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from Bio import bgzf
 
-from genomics.errors import CancelledError, InputError, VcfError
+from genomics.errors import CancelledError, InputError, RefMismatchError, VcfError
 from genomics.report import VariantReport
-from genomics.score import score_vcf
+from genomics.score import Scorer, score_vcf
+from genomics.stream import ScoredPart, ScoreOptions, Watch
 from genomics.synthetic import write_synthetic_case
 from genomics.vcf import read_vcf
 from genomics.vcf_parts import parts_by_sequence
 
 COPIES = 4
+_SHIFTED = str.maketrans("ACGT", "CGTA")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,42 @@ def test_two_processes_write_what_one_writes(
     assert two.scored == one.scored
     assert two.ledger == one.ledger
     assert sorted(path.name for path in tmp_path.iterdir()) == [alone.name, shared.name]
+
+
+def test_what_a_lenient_reader_lets_pass_is_added_up(case: dict[str, Path]) -> None:
+    lines = (case["folder"] / "plain.vcf").read_text().splitlines()
+    lines.insert(1, '##INFO=<Number=1,ID=ODD,Type=Integer,Description="ID is not first">')
+    for name in ("demo1\t", "demo3\t", "demo4\t"):
+        first = next(n for n, line in enumerate(lines) if line.startswith(name))
+        lines.insert(first, lines[first])
+    (case["folder"] / "lax.vcf").write_text("\n".join(lines) + "\n")
+    with pytest.raises(VcfError, match="--lenient"):
+        _score(case, "lax.vcf", (), workers=2)
+    one, two = (_score(case, "lax.vcf", (), workers=n, lenient=True).run for n in (1, 2))
+    assert two["deviations"] == one["deviations"]
+    assert one["deviations"]["total"] == len(one["deviations"]["first"]) == 4
+    assert two["records_read"] == one["records_read"]
+
+
+def test_records_beside_the_reference_are_added_up_and_refused(
+    case: dict[str, Path], tmp_path: Path
+) -> None:
+    """What the preflight, which looks at a part of a large file, did not see."""
+    lines = case["reference"].read_text().splitlines()
+    shifted = [line if line.startswith(">") else line.translate(_SHIFTED) for line in lines]
+    (tmp_path / "other.fa").write_text("\n".join(shifted) + "\n")
+    options = ScoreOptions(
+        case["folder"] / "plain.vcf", reference=tmp_path / "other.fa", genes=case["genes"]
+    )
+    watch = Watch(lambda done, total: None, lambda: False, None)
+    scorer, whole = Scorer.open(options), ScoredPart()
+    for part in parts_by_sequence(options.vcf, COPIES):
+        whole.extend(scorer.score_part(watch, part))
+    alone = scorer.score_part(watch)
+    assert whole.contradicting == alone.contradicting > whole.alleles / 2
+    assert whole.contradiction == alone.contradiction
+    with pytest.raises(RefMismatchError, match=r"\d+ of \d+ alleles: REF contradicts"):
+        scorer.expect_matching_ref(whole)
 
 
 def test_an_error_is_the_same_and_leaves_nothing(case: dict[str, Path], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
+from genomics.report import VariantReport
 from genomics.synthetic import SyntheticCase
 
 ENDED = ("done", "failed", "cancelled")
@@ -112,6 +113,13 @@ def patient_vcf(case: SyntheticCase, folder: Path, number: int) -> Path:
     path = folder / f"patient-{number:03d}.vcf"
     path.write_text("\n".join([*head, names, *(body[k] for k in kept)]) + "\n")
     return path
+
+
+def run_without_timings(report: VariantReport) -> dict[str, Any]:
+    """What the run record says of a report, but for how long it took and where files lay."""
+    run = {k: v for k, v in report.run.items() if k not in ("seconds", "options")}
+    preflight = {k: v for k, v in run["preflight"].items() if k != "seconds"}
+    return run | {"preflight": preflight}
 
 
 def long_vcf(case: SyntheticCase, path: Path) -> Path:

@@ -108,7 +108,9 @@ def _score(
         # On the way: of a large file the report counts alleles that tables and VCFs hold.
         out=[output_path(folder, each) for each in order.outputs if each not in _REPORTS],
     )
-    return replace(report, run={**report.run, "input": order.name})
+    # The caller knows the file by its own name, here as in messages.
+    found = {**report.run["preflight"], "input": order.name}
+    return replace(report, run={**report.run, "input": order.name, "preflight": found})
 
 
 def _write(report: VariantReport, order: Order, folder: Path) -> None:

@@ -23,6 +23,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# `genomics.py` beside this file is a benchmark; the package of that name must be found first.
+sys.path.append(sys.path.pop(0))
+
 from csq_oracle import bcftools
 from csq_oracle.differences import explain
 from csq_oracle.facts import Facts

@@ -43,11 +43,15 @@ def score(
     sample: str | None = typer.Option(None, help="The patient's column, where there are several."),
     model: str = typer.Option("missense-lstm", help="A built-in model, or a trained one's folder."),
     lenient: bool = typer.Option(False, help=_LENIENT),
+    workers: int = typer.Option(1, min=1, help="Processes that share the work, by chromosome."),
+    cluster: str | None = typer.Option(
+        None, help="Address of a Dask scheduler whose workers share the work; [cluster] extra."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Score the variants of one sample: a score, a class by rule, or a reason for each."""
-    from genomics.ledger import expect_closed, ledger_lines
-    from genomics.output import check_output, write_report
+    from genomics.ledger import ledger_lines
+    from genomics.output import check_output
     from genomics.score import score_vcf
 
     check_output(out, vcf)
@@ -60,10 +64,11 @@ def score(
         lenient=lenient,
         looked=lambda found: _say("\n".join(found.lines())),
         progress=_counted,
+        out=out,
+        workers=workers,
+        cluster=cluster,
     )
     ledger = report.ledger
-    expect_closed(ledger)
-    write_report(report, vcf, out)
     if as_json:
         summary = {"sample": report.sample_id, "ledger": ledger, "out": str(out)}
         print(json.dumps(summary | {"run": dict(report.run)}, indent=1))

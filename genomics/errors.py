@@ -22,6 +22,7 @@
     │   ├── BusyError             it holds as much as it may; ask again later
     │   ├── UnknownJobError       there is no such job (any more)
     │   └── JobStateError         the job is not where it would have to be
+    ├── ClusterError              a process that shared the work ended before its work did
     └── CancelledError            the caller asked to stop
 """
 
@@ -52,8 +53,11 @@ class VcfError(InputError):
     def __init__(self, path: object, line_number: int | None, rule: str) -> None:
         where = f"{path}" if line_number is None else f"{path}, line {line_number}"
         super().__init__(f"{where}: {rule}")
-        self.line_number = line_number
-        self.rule = rule
+        self.path, self.line_number, self.rule = path, line_number, rule
+
+    def __reduce__(self) -> tuple[type[VcfError], tuple[object, int | None, str]]:
+        # Exceptions are sent from process to process by their message alone unless told otherwise.
+        return type(self), (self.path, self.line_number, self.rule)
 
 
 class VcfOrderError(VcfError):
@@ -133,6 +137,10 @@ class UnknownJobError(ServiceError):
 
 class JobStateError(ServiceError):
     """The job has not come so far, or is past that."""
+
+
+class ClusterError(GenomicsError):
+    """A process that shared the work ended before its work did."""
 
 
 class CancelledError(GenomicsError):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from genomics.errors import GenomicsError
 
 if TYPE_CHECKING:
-    from genomics.report import ScoredVariant
+    from genomics.report import Counted, ScoredVariant
 
 
-def account(scored: Sequence[ScoredVariant], records_read: int | None) -> dict[str, Any]:
+def account(
+    scored: Sequence[ScoredVariant], records_read: int | None, counted: Counted
+) -> dict[str, Any]:
     """Count alleles and records by what became of them.
 
     Parameters
@@ -21,12 +23,15 @@ def account(scored: Sequence[ScoredVariant], records_read: int | None) -> dict[s
         In the file's order.
     records_read : int or None
         Records that the reader gave, counted apart from ``scored``; None where that is not known.
+    counted : Counted
+        What a large file has beside ``scored``, none of it with a score or a class.
 
     Returns
     -------
     dict
         ``records`` and ``alleles``; of the alleles ``scored``, ``by_rule`` (counts) and
-        ``not_scored`` (count by reason, most frequent first), which sum to ``alleles``. The same
+        ``not_scored`` (count by reason, most frequent first), which sum to ``alleles``; how many of
+        them are ``listed``, fewer than ``alleles`` where some are counted only. The same
         three of the records are in ``by_record`` and sum to ``records``: a record is counted once,
         as scored where one of its alleles is, else as classed by rule, else by its first allele's
         reason.
@@ -36,11 +41,13 @@ def account(scored: Sequence[ScoredVariant], records_read: int | None) -> dict[s
         line = each.record.line_number if each.record is not None else -place
         if line not in best or _answer(each) < _answer(best[line]):
             best[line] = each
+    records = len(best) + sum(counted.records.values())
     return {
-        "records": len(best) if records_read is None else records_read,
-        "alleles": len(scored),
-        **_by_answer(scored),
-        "by_record": _by_answer(list(best.values())),
+        "records": records if records_read is None else records_read,
+        "alleles": len(scored) + sum(counted.alleles.values()),
+        "listed": len(scored),
+        **_by_answer(scored, counted.alleles),
+        "by_record": _by_answer(list(best.values()), counted.records),
     }
 
 
@@ -79,10 +86,12 @@ def _answer(each: ScoredVariant) -> int:
     return 0 if each.score is not None else 1 if each.classification is not None else 2
 
 
-def _by_answer(alleles: Sequence[ScoredVariant]) -> dict[str, Any]:
+def _by_answer(alleles: Sequence[ScoredVariant], counted: Mapping[str, int]) -> dict[str, Any]:
     reasons = Counter(each.reason.partition(":")[0] for each in alleles if each.reason is not None)
+    reasons.update(counted)
     return {
         "scored": sum(each.score is not None for each in alleles),
         "by_rule": sum(each.classification is not None for each in alleles),
-        "not_scored": dict(reasons.most_common()),
+        # Ties by name: in the same order whether they were listed, counted or read in parts.
+        "not_scored": dict(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))),
     }

@@ -197,7 +197,7 @@ class Ensemble(nn.Module):
 
     def flanks(self, batch: MissenseBatch) -> list[torch.Tensor]:
         """Return what each member makes of the flanks, computed once where they share it."""
-        networks = self._networks()
+        networks = self.networks
         if self.shared:
             return [networks[0].flanks(batch)] * len(networks)
         return [member.flanks(batch) for member in networks]
@@ -206,9 +206,11 @@ class Ensemble(nn.Module):
         """Return each member's log-odds of pathogenic, shape (n, members)."""
         odds = [
             member.classify(flanks, batch.wild_type, batch.mutant)
-            for member, flanks in zip(self._networks(), self.flanks(batch), strict=True)
+            for member, flanks in zip(self.networks, self.flanks(batch), strict=True)
         ]
         return torch.stack(odds, dim=1)
 
-    def _networks(self) -> list[MissenseNetwork]:
+    @property
+    def networks(self) -> list[MissenseNetwork]:
+        """The members, by the type that they have."""
         return [member for member in self.members if isinstance(member, MissenseNetwork)]

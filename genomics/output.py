@@ -6,35 +6,25 @@ Each file is written beside its place and renamed, so that a failure leaves noth
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 from Bio import bgzf
 
 from genomics.errors import OutputError
 from genomics.report import ScoredVariant, VariantReport
+from genomics.scored_file import ScoredFile, writing
 from genomics.vcf import read_vcf
 from genomics.vcf_lines import line_end
 
 SUFFIXES = (".tsv", ".json", ".vcf", ".vcf.gz")
 _PROBE_BYTES = 2**20
-_INFO_LINES = (
-    '##INFO=<ID=PRECIMED_SCORE,Number=A,Type=Float,Description="Calibrated probability that the '
-    'missense change is pathogenic">',
-    '##INFO=<ID=PRECIMED_MODEL,Number=1,Type=String,Description="Model of PRECIMED_SCORE">',
-    '##INFO=<ID=PRECIMED_CLASS,Number=A,Type=String,Description="Class by rule, percent-encoded">',
-    '##INFO=<ID=PRECIMED_CSQ,Number=A,Type=String,Description="gene|consequence|HGVS.c|HGVS.p, '
-    'percent-encoded">',
-    # A record without ALT has a reason too, so that their number is not that of the ALT alleles.
-    '##INFO=<ID=PRECIMED_REASON,Number=.,Type=String,Description="Why there is neither a score '
-    'nor a class, one per ALT, percent-encoded">',
-    '##INFO=<ID=PRECIMED_NORM,Number=A,Type=String,Description="chrom-pos-ref-alt of the '
-    'normalised allele where it differs from the record, percent-encoded">',
-)
-_OWN_LINES = ("##INFO=<ID=PRECIMED_", "##PRECIMED_")
+_COPIED_BYTES = 2**20
 
 
 def check_output(path: Path, vcf: Path, endings: tuple[str, ...] = SUFFIXES) -> None:
@@ -67,12 +57,130 @@ def check_output(path: Path, vcf: Path, endings: tuple[str, ...] = SUFFIXES) -> 
         ) from error
 
 
+@dataclass(frozen=True)
+class Body:
+    """Where the records of an output, or of a part of it, are written on the way.
+
+    Attributes
+    ----------
+    path : Path
+    out : Path
+        The output that it is for; its ending says how.
+    """
+
+    path: Path
+    out: Path
+
+
+def bodies_in(folder: Path, part: int, outs: Sequence[Path]) -> tuple[Body, ...]:
+    """Return the bodies of a part, one for each output that is written on the way."""
+    return tuple(
+        Body(folder / f"{part}.{number}", out) for number, out in enumerate(outs) if _has_body(out)
+    )
+
+
+def _has_body(out: Path) -> bool:
+    # JSON holds the report, not every record, and has the account in its beginning.
+    return not out.name.endswith(".json")
+
+
+@contextmanager
+def scored_file(body: Body, vcf: Path) -> Iterator[ScoredFile]:
+    """Open a body for the records of a VCF.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    end = line_end(vcf)
+    with writing(body.out):
+        stream = body.path.open("wb")
+    try:
+        file = ScoredFile(stream, body.out, end)
+        yield file
+        file.flush()
+    finally:
+        # What was flushed is written; what could not be has been said.
+        with suppress(OSError):
+            stream.close()
+
+
+@contextmanager
+def folder_of_parts(outs: Sequence[Path]) -> Iterator[Path]:
+    """Give a folder for bodies, beside the first output or else for temporary files; remove it.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made.
+    """
+    out = outs[0] if outs else Path(tempfile.gettempdir(), "genomics")
+    with writing(out):
+        folder = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_outputs(
+    outs: Sequence[Path], report: VariantReport, vcf: Path, parts: Sequence[Sequence[Body]]
+) -> None:
+    """Write outputs whose records were written on the way.
+
+    Parameters
+    ----------
+    outs : sequence of Path
+        ``.tsv``, ``.json``, ``.vcf`` or ``.vcf.gz`` (bgzip).
+    report : VariantReport
+        Its account goes into the VCF's header; all of it into JSON.
+    vcf : Path
+        The file that was scored.
+    parts : sequence of sequence of Body
+        What :func:`bodies_in` gave for each part of the file, in order; each is removed once taken.
+
+    Raises
+    ------
+    OutputError
+    """
+    for out in outs:
+        if _has_body(out):
+            bodies = [body.path for part in parts for body in part if body.out == out]
+            _write_parts(out, vcf, report.ledger, bodies)
+        else:
+            _write_text(out, report.to_json())
+
+
+def _write_parts(out: Path, vcf: Path, ledger: Mapping[str, Any], bodies: Iterable[Path]) -> None:
+    # What breaks a rule of form was refused, or let pass, when the file was scored.
+    header, end = read_vcf(vcf, lenient=True).header, line_end(vcf)
+
+    def write(stream: BinaryIO) -> None:
+        ScoredFile(stream, out, end).begin(header, ledger)
+        for each in bodies:
+            with each.open("rb") as body:
+                shutil.copyfileobj(body, stream, _COPIED_BYTES)
+            each.unlink()
+        if out.name.endswith(".gz"):
+            # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
+            stream.write(bgzf._bgzf_eof)
+
+    write_atomically(out, write)
+
+
+def _write_text(out: Path, text: str) -> None:
+    write_atomically(out, lambda stream: stream.write(text.encode("utf-8")))
+
+
 def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     """Write a report as the ending of ``path`` asks.
 
     Parameters
     ----------
     report : VariantReport
+        For a table or VCF, one that lists every allele; a file of which some are only counted is
+        written while it is scored (:func:`genomics.score.score_vcf`).
     vcf : Path
         The file that was scored; its lines are kept where VCF is written.
     path : Path
@@ -81,29 +189,31 @@ def write_report(report: VariantReport, vcf: Path, path: Path) -> None:
     Raises
     ------
     OutputError
-        The file cannot be written there; nothing is left of it.
+        The file cannot be written there, and nothing is left of it; or the report does not list
+        every allele.
     """
-    if path.name.endswith(".tsv"):
-        write_atomically(path, lambda stream: stream.write(report.to_tsv().encode("utf-8")))
-        return
     if path.name.endswith(".json"):
-        write_atomically(path, lambda stream: stream.write(report.to_json().encode("utf-8")))
+        _write_text(path, report.to_json())
         return
-    end = line_end(vcf)
-    lines = (line.encode("utf-8") + end for line in _scored_lines(report, vcf))
-    if path.name.endswith(".vcf"):
-        write_atomically(path, lambda stream: stream.writelines(lines))
+    ledger = report.ledger
+    if ledger["listed"] < ledger["alleles"]:
+        raise OutputError(
+            f"{path}: the report lists {ledger['listed']} of {ledger['alleles']} alleles; to write "
+            "them all, name the output when the VCF is scored"
+        )
+    if path.name.endswith(".tsv"):
+        _write_text(path, report.to_tsv())
         return
-    write_atomically(path, lambda stream: _bgzip(lines, stream))
-
-
-def _bgzip(lines: Iterator[bytes], stream: BinaryIO) -> None:
-    writer = bgzf.BgzfWriter(fileobj=stream)
-    for line in lines:
-        writer.write(line)
-    writer.flush()
-    # The empty block that marks a whole bgzip file (SAM specification, section 4.1.2).
-    stream.write(bgzf._bgzf_eof)
+    by_line: dict[int, list[ScoredVariant]] = {}
+    for each in report.scored:
+        if each.record is not None:
+            by_line.setdefault(each.record.line_number, []).append(each)
+    with folder_of_parts([path]) as folder:
+        bodies = bodies_in(folder, 0, [path])
+        with scored_file(bodies[0], vcf) as file:
+            for record in read_vcf(vcf, lenient=True).records:
+                file.add(record, by_line[record.line_number])
+        write_outputs([path], report, vcf, [bodies])
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -131,73 +241,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _scored_lines(report: VariantReport, vcf: Path) -> Iterator[str]:
-    """Yield the VCF's own lines with the report's INFO added."""
-    # What breaks a rule of form was refused, or let pass, when the file was scored.
-    opened = read_vcf(vcf, lenient=True)
-    kept = [line for line in opened.header.lines if not line.startswith(_OWN_LINES)]
-    yield from kept[:-1]
-    yield from _INFO_LINES
-    yield _ledger_line(report.ledger)
-    yield kept[-1]
-    by_line: dict[int, list[ScoredVariant]] = {}
-    for each in report.scored:
-        if each.record is not None:
-            by_line.setdefault(each.record.line_number, []).append(each)
-    for record in opened.records:
-        fields = list(record.fields)
-        fields[7] = _with_scores(fields[7], by_line[record.line_number])
-        yield "\t".join(fields)
-
-
-def _ledger_line(ledger: Mapping[str, Any]) -> str:
-    """Return the account as one header line, so that the file tells what became of its records."""
-    fields = {"records": ledger["records"], "alleles": ledger["alleles"]}
-    fields |= {key: ledger[key] for key in ("scored", "by_rule")}
-    listed = ",".join(f"{key}={value}" for key, value in fields.items())
-    reasons = ",".join(
-        f'"{_encoded(reason)}"={count}' for reason, count in ledger["not_scored"].items()
-    )
-    return f"##PRECIMED_ledger={listed},not_scored={{{reasons}}}"
-
-
-def _with_scores(info: str, alleles: Sequence[ScoredVariant]) -> str:
-    own = [entry for entry in info.split(";") if not entry.startswith("PRECIMED_")]
-    kept = [entry for entry in own if entry not in {"", "."}]
-    values: dict[str, list[str | None]] = {
-        "PRECIMED_SCORE": [None if a.score is None else f"{a.score:.4f}" for a in alleles],
-        "PRECIMED_MODEL": [next((a.model for a in alleles if a.model), None)],
-        "PRECIMED_CLASS": [
-            _encoded(a.classification.label) if a.classification else None for a in alleles
-        ],
-        "PRECIMED_CSQ": [_consequence(a) for a in alleles],
-        "PRECIMED_REASON": [_encoded(a.reason) if a.reason else None for a in alleles],
-        "PRECIMED_NORM": [_normalised(a) for a in alleles],
-    }
-    added = [
-        f"{key}={','.join(value or '.' for value in each)}"
-        for key, each in values.items()
-        if any(each)
-    ]
-    return ";".join(kept + added) or "."
-
-
-def _normalised(each: ScoredVariant) -> str | None:
-    if each.normalised is None or each.normalised == each.variant:
-        return None
-    return _encoded(each.normalised.key)
-
-
-def _consequence(each: ScoredVariant) -> str | None:
-    if each.consequence is None:
-        return None
-    found = each.consequence
-    parts = (found.gene, "&".join(found.terms), found.hgvs_c, found.hgvs_p)
-    return "|".join(_encoded(part or "") for part in parts)
-
-
-def _encoded(text: str) -> str:
-    """Percent-encode what would break an INFO value (VCF 4.3, section 1.2)."""
-    return quote(text, safe="()*+-./<>?&_'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from genomics.annotation import Annotation, find_annotation
@@ -46,6 +46,10 @@ class ConsequenceProvider:
             parts.append(f"{self.annotation.tool} annotation ({self.annotation.info_id})")
         return ", then ".join(parts)
 
+    def is_foreign(self, sequence: str) -> bool:
+        """Whether the reference, where there is one, lacks a sequence."""
+        return self.reference is not None and self.reference.name_of(sequence) is None
+
     def place(self, record: VcfRecord, allele: Allele) -> tuple[Consequence | None, str | None]:
         """Return the consequence of an allele, and why it cannot be scored where it cannot."""
         if self.reference is not None and self.reference.agrees(record) is False:
@@ -62,8 +66,7 @@ class ConsequenceProvider:
             return annotated, None if annotated else reason
         if record.position < 1:
             return None, "telomere: the position is before the first base"
-        upper = replace(allele.variant, chrom=record.chrom)
-        return self.caller.consequence(upper), None
+        return self.caller.consequence(allele.variant), None
 
 
 def open_provider(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +14,9 @@ from genomics.errors import BuildMismatchError, ReferenceGenomeError
 from genomics.fasta_index import index_path
 from genomics.vcf import VcfRecord
 from genomics.vcf_header import VcfHeader
+
+_BLOCK_BP = 2**17
+_BLOCKS_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Reference:
     lengths: Mapping[str, int]
     _fasta: pyfaidx.Faidx
     _names: Mapping[str, str]
+    _blocks: dict[tuple[str, int], str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Reference:
@@ -102,7 +106,25 @@ class Reference:
                 f"{self.path}: {contig}:{first}-{last} leaves the sequence of "
                 f"{self.lengths[name]} bases"
             )
+        if first // _BLOCK_BP == last // _BLOCK_BP:
+            # Changes come sorted: the next one is nearly always near the last.
+            block = self._block(name, first // _BLOCK_BP)
+            return block[first % _BLOCK_BP : last % _BLOCK_BP + 1]
         return str(self._fasta.fetch(name, first, last).seq)
+
+    def _block(self, name: str, number: int) -> str:
+        """Return bases ``number * _BLOCK_BP`` up to the next block, as if a base 0 were there."""
+        held = self._blocks.get((name, number))
+        if held is None:
+            begin, end = number * _BLOCK_BP, (number + 1) * _BLOCK_BP - 1
+            end = min(end, self.lengths[name])
+            held = str(self._fasta.fetch(name, max(1, begin), end).seq)
+            if number == 0:
+                held = "N" + held
+            if len(self._blocks) >= _BLOCKS_KEPT:
+                self._blocks.pop(next(iter(self._blocks)))
+            self._blocks[name, number] = held
+        return held
 
     def check_header(self, header: VcfHeader, vcf: Path) -> None:
         """Check that a VCF can be on this reference.
@@ -133,9 +155,12 @@ class Reference:
         if self.name_of(record.chrom) is None or record.position < 1:
             return None
         ref, found = record.ref.upper(), self._bases_of(record)
-        return len(found) == len(ref) and all(
-            written == base or written == "N" or base not in "ACGT"
-            for written, base in zip(ref, found, strict=True)
+        return ref == found or (
+            len(found) == len(ref)
+            and all(
+                written == base or written == "N" or base not in "ACGT"
+                for written, base in zip(ref, found, strict=True)
+            )
         )
 
     def contradiction(self, record: VcfRecord) -> str:

@@ -180,8 +180,24 @@ class ScoredVariant:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Records of a large file that a report counts by reason and does not list.
+
+    Attributes
+    ----------
+    alleles : dict
+        Their alleles by the kind of reason (what stands before its colon).
+    records : dict
+        The records by the kind of their first allele's reason.
+    """
+
+    alleles: Mapping[str, int] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class VariantReport:
-    """Every allele of a VCF for one sample, in the file's order.
+    """What is known of every allele of a VCF for one sample, in the file's order.
 
     Attributes
     ----------
@@ -189,30 +205,34 @@ class VariantReport:
         The VCF's sample; None where the file has no sample columns. Whoever links the report to a
         patient must not take None for a match.
     scored : tuple of ScoredVariant
-        One per alternate allele (one for a record without ALT), in order.
+        One per alternate allele (one for a record without ALT), in order; but for those counted.
     run : dict
         The run record: model, weights' SHA-256, options, input, library versions, timings.
+    counted : Counted
+        Alleles that are not listed in ``scored``; see :mod:`genomics.listing`. None in files of
+        ordinary size.
     """
 
     sample_id: str | None
     scored: tuple[ScoredVariant, ...]
     run: Mapping[str, Any] = field(default_factory=dict)
+    counted: Counted = Counted()
 
     @property
     def ledger(self) -> dict[str, Any]:
         """The closed account of what was read; see :func:`genomics.ledger.account`."""
-        return account(self.scored, self.run.get("records_read"))
+        return account(self.scored, self.run.get("records_read"), self.counted)
 
     def ranked(self) -> list[ScoredVariant]:
         """Return the variants, the most noteworthy first; see :attr:`ScoredVariant.rank`."""
         return sorted(self.scored, key=lambda each: each.rank)
 
     def to_frame(self, ranked: bool = False) -> pd.DataFrame:
-        """Return one row per allele, in the file's order or ranked; see ``COLUMNS``."""
+        """Return one row per listed allele, in the file's order or ranked; see ``COLUMNS``."""
         import pandas as pd
 
         chosen = self.ranked() if ranked else self.scored
-        return pd.DataFrame([_row(each) for each in chosen], columns=list(COLUMNS))
+        return pd.DataFrame([table_row(each) for each in chosen], columns=list(COLUMNS))
 
     def to_tsv(self, ranked: bool = False) -> str:
         """Return :meth:`to_frame` as tab-separated text; unknown values are empty."""
@@ -225,6 +245,7 @@ class VariantReport:
             "sample_id": self.sample_id,
             "run": dict(self.run),
             "ledger": self.ledger,
+            "counted": asdict(self.counted),
             "scored": [each.to_dict() for each in self.scored],
         }
         return json.dumps(content, allow_nan=False)
@@ -246,7 +267,9 @@ class VariantReport:
                     "score the VCF again"
                 )
             scored = tuple(ScoredVariant.from_dict(each) for each in content["scored"])
-            return cls(content["sample_id"], scored, content["run"])
+            # Reports from before alleles were counted list all of them.
+            counted = Counted(**content.get("counted", {}))
+            return cls(content["sample_id"], scored, content["run"], counted)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReportFormatError(
                 f"not a variant report ({type(error).__name__}: {error}); score the VCF again"
@@ -288,7 +311,8 @@ COLUMNS: Sequence[str] = (
 )
 
 
-def _row(each: ScoredVariant) -> dict[str, Any]:
+def table_row(each: ScoredVariant) -> dict[str, Any]:
+    """Return an allele's values by their names in ``COLUMNS``; unknown ones are left out."""
     variant, consequence = each.variant, each.consequence
     row: dict[str, Any] = {
         "chrom": variant.chrom,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from genomics.errors import ReportFormatError
 from genomics.report import FORMAT_VERSION, ScoredVariant, VariantReport
@@ -21,6 +22,7 @@ def report_lines(report: VariantReport) -> Iterator[str]:
         "sample_id": report.sample_id,
         "run": dict(report.run),
         "ledger": report.ledger,
+        "counted": asdict(report.counted),
     }
     yield json.dumps(head, allow_nan=False)
     for each in report.scored:
@@ -40,7 +42,7 @@ def read_report_lines(lines: Iterable[str]) -> VariantReport:
         head = json.loads(next(rows))
         empty = VariantReport.from_json(json.dumps({**head, "scored": []}))
         scored = tuple(ScoredVariant.from_dict(json.loads(row)) for row in rows)
-        expected = head["ledger"]["alleles"]
+        expected = head["ledger"]["listed"]
     except StopIteration:
         raise ReportFormatError("the report is empty; score the VCF again") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -51,4 +53,4 @@ def read_report_lines(lines: Iterable[str]) -> VariantReport:
         raise ReportFormatError(
             f"the report was cut short: {len(scored)} of {expected} variants; score the VCF again"
         )
-    return VariantReport(empty.sample_id, scored, empty.run)
+    return VariantReport(empty.sample_id, scored, empty.run, empty.counted)

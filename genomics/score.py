@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import pickle
-import platform
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,39 +16,36 @@ import torch
 
 from genomics.calibration import sigmoid
 from genomics.catalogue import MISSENSE_FORMAT, ModelFolder, open_model
-from genomics.compound import Placed, read_together
 from genomics.consequence import Consequence
-from genomics.encode import encode_missense
-from genomics.errors import CancelledError, ModelError, ReferenceGenomeError, RefMismatchError
+from genomics.drafts import draft_records
+from genomics.errors import ModelError, ReferenceGenomeError, RefMismatchError
 from genomics.judgement import Judgement, judgement
+from genomics.ledger import expect_closed
 from genomics.networks import Ensemble, NetworkConfig
-from genomics.normalise import normalised
 from genomics.novelty import novelty
 from genomics.nucleotide_score import score_nucleotides
+from genomics.output import Body, bodies_in, folder_of_parts, scored_file, write_outputs
 from genomics.preflight import Preflight, preflight
 from genomics.preflight_build import LEAST_REF_MATCH
 from genomics.provider import REF_CONTRADICTS, ConsequenceProvider, open_provider
-from genomics.report import RecordPlace, ScoredVariant, VariantReport
-from genomics.rules import MISSENSE, classify_by_rule, why_not_scored
-from genomics.transformer import NETWORKS
-from genomics.variant import Genotype
-from genomics.vcf import (
-    UNSPECIFIED,
-    Allele,
-    VcfFile,
-    VcfRecord,
-    alleles,
-    choose_sample,
-    read_vcf,
+from genomics.report import ScoredVariant, VariantReport
+from genomics.run_record import library_versions, run_record
+from genomics.states import ensemble_log_odds
+from genomics.stream import (
+    Cancelled,
+    Progress,
+    ScoredPart,
+    ScoreOptions,
+    Watch,
+    handfuls,
 )
-from genomics.vcf_lines import count_records
+from genomics.transformer import NETWORKS
+from genomics.vcf import choose_sample, read_vcf
+from genomics.vcf_lines import Part, count_records
 
-Progress = Callable[[int, int | None], None]
-Cancelled = Callable[[], bool]
+__all__ = ["MissenseModel", "Scorer", "library_versions", "score_vcf"]
 
-_RECORDS_PER_REPORT = 200
 _BATCH = 1024
-_LIBRARIES = ("napari-precimed", "torch", "numpy", "biopython", "pyfaidx")
 
 
 @dataclass(frozen=True)
@@ -111,14 +105,9 @@ class MissenseModel:
         probability, doubt : ndarray, shape (n,)
             In 0..1; ``doubt`` is the standard deviation over the ensemble's members.
         """
-        raw = [
-            self._log_odds(windows[start : start + _BATCH], mutants[start : start + _BATCH])
-            for start in range(0, len(windows), _BATCH)
-        ]
-        if not raw:
-            return np.empty(0), np.empty(0)
+        raw = self.log_odds(windows, mutants)
         line = self.folder.config["calibration"]
-        log_odds = float(line["slope"]) * np.concatenate(raw) + float(line["intercept"])
+        log_odds = float(line["slope"]) * raw + float(line["intercept"])
         return sigmoid(log_odds.mean(axis=1)), sigmoid(log_odds).std(axis=1)
 
     def judge(self, windows: Sequence[str], mutants: Sequence[str]) -> list[Judgement]:
@@ -133,10 +122,9 @@ class MissenseModel:
             for value, spread, why in zip(probability, doubt, unusual, strict=True)
         ]
 
-    def _log_odds(self, windows: Sequence[str], mutants: Sequence[str]) -> npt.NDArray[np.float64]:
-        with torch.inference_mode():
-            batch = encode_missense(windows, mutants, self.network.flank)
-            return self.ensemble(batch).double().numpy()
+    def log_odds(self, windows: Sequence[str], mutants: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return each member's log-odds before calibration, shape (n, members)."""
+        return ensemble_log_odds(self.ensemble, windows, mutants, self.network.flank)
 
 
 def score_vcf(
@@ -150,8 +138,13 @@ def score_vcf(
     looked: Callable[[Preflight], None] | None = None,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
+    out: str | Path | Sequence[Path] = (),
+    workers: int = 1,
+    cluster: str | None = None,
 ) -> VariantReport:
     """Read a VCF, find what each allele does to its gene and score it for one sample.
+
+    The file is read as a stream: what is held in memory does not grow with it.
 
     Parameters
     ----------
@@ -172,11 +165,19 @@ def score_vcf(
         ``progress(done, total)`` in records; total is None where the file is too large to count.
     cancelled : callable, optional
         Asked between records; True stops the work.
+    out : path or sequence of Path
+        Files to write, tables and VCFs on the way and with every allele; see
+        :mod:`genomics.output`.
+    workers : int
+        Processes that share the work, chromosome by chromosome.
+    cluster : str, optional
+        Address of a Dask scheduler whose workers share it instead.
 
     Returns
     -------
     VariantReport
-        One entry per alternate allele, in the file's order. An allele that the sample does not
+        One entry per alternate allele, in the file's order; in large files, alleles beyond coding
+        sequences are counted instead (:mod:`genomics.listing`). An allele that the sample does not
         carry, or whose genotype was not called (``./.``; ``./0`` of the first ALT), has a reason
         instead of a score; ``./1`` carries it. Where the file has no samples, or a record's FORMAT
         no GT, nothing was said against the allele: it is scored, and its zygosity is None.
@@ -189,188 +190,151 @@ def score_vcf(
         ``cancelled`` said so.
     """
     began = time.perf_counter()
-    path = Path(vcf_path)
-    vcf = read_vcf(path, lenient=lenient)
-    index = choose_sample(vcf.header, sample, path)
-    found = preflight(path, reference, lenient=lenient)
-    found.refuse()
-    loaded = MissenseModel.load(model)
-    provider = open_provider(vcf, reference, genes)
+    options = ScoreOptions(Path(vcf_path), sample, reference, genes, model, lenient)
+    outs = [Path(out)] if isinstance(out, str | Path) else list(out)
+    found = _looked_into(options)
+    scorer = Scorer.open(options)
     if looked is not None:
         looked(found)
-    total = count_records(path)
-    watch = _Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
-    placed = (
-        _draft(record, allele, index, provider)
-        for record in watch.over(vcf)
-        for allele in alleles(record, provider.build)
-    )
-    drafts = list(_read_together(placed, provider))
-    _expect_common_sequences(drafts, provider, path)
-    _expect_matching_ref(drafts, path)
-    read = time.perf_counter()
-    scored = score_nucleotides(_fill_scores(drafts, loaded, watch), provider)
-    run = _run_record(path, loaded, provider)
-    run["preflight"] = found.to_dict()
-    run["records_read"] = watch.records_read
-    if vcf.deviations is not None:
-        run["deviations"] = asdict(vcf.deviations)
-    run["options"] = {
-        "sample": sample,
-        "reference": None if reference is None else str(reference),
-        "genes": None if genes is None else str(genes),
-    }
-    run["seconds"] = {
-        "read_and_place": round(read - began, 3),
-        "score": round(time.perf_counter() - read, 3),
-    }
-    sample_id = None if index is None else vcf.header.samples[index]
-    return VariantReport(sample_id, tuple(scored), run)
+    total = count_records(options.vcf)
+    watch = Watch(progress or (lambda done, total: None), cancelled or (lambda: False), total)
+    shared = workers > 1 or cluster is not None
+    with folder_of_parts(outs) if outs or shared else nullcontext(Path()) as folder:
+        if shared:
+            from genomics.shards import score_in_parts
+
+            scored, bodies = score_in_parts(scorer, watch, outs, folder, workers, cluster)
+        else:
+            bodies = [bodies_in(folder, 0, outs)]
+            scored = scorer.score_part(watch, None, bodies[0])
+        scorer.expect_common_sequences(scored)
+        scorer.expect_matching_ref(scored)
+        run = run_record(options, scorer.model.folder, scorer.provider, found, scored)
+        run["seconds"]["all"] = round(time.perf_counter() - began, 3)
+        listed, counted = scored.listing.result()
+        report = VariantReport(scorer.sample_id, listed, run, counted)
+        expect_closed(report.ledger)
+        write_outputs(outs, report, options.vcf, bodies)
+    return report
 
 
-@dataclass
-class _Watch:
-    """Reports progress, stops when asked and counts what was read."""
-
-    progress: Progress
-    cancelled: Cancelled
-    total: int | None
-    records_read: int = 0
-
-    def over(self, vcf: VcfFile) -> Iterable[VcfRecord]:
-        done = 0
-        self.step(done)
-        for done, record in enumerate(vcf.records, start=1):
-            self.records_read = done
-            if done % _RECORDS_PER_REPORT == 0:
-                self.step(done)
-            yield record
-        self.step(done)
-
-    def step(self, done: int) -> None:
-        if self.cancelled():
-            raise CancelledError("scoring was cancelled")
-        self.progress(done, self.total)
+def _looked_into(options: ScoreOptions) -> Preflight:
+    """Return the preflight of what is to be scored, unless it refuses it."""
+    # A mistaken sample is said first: the preflight looks at them all.
+    header = read_vcf(options.vcf, lenient=options.lenient).header
+    choose_sample(header, options.sample, options.vcf)
+    found = preflight(options.vcf, options.reference, lenient=options.lenient)
+    found.refuse()
+    return found
 
 
-def _draft(
-    record: VcfRecord, allele: Allele, sample: int | None, provider: ConsequenceProvider
-) -> ScoredVariant:
-    """Return the allele with everything but a model's score."""
-    genotype = None if sample is None else record.genotype(sample)
-    identifier, filters = record.fields[2], record.fields[6]
-    place = RecordPlace(
-        record.line_number,
-        allele.index,
-        record.key,
-        None if identifier == "." else identifier,
-        None if filters == "." else filters,
-    )
-    consequence, reason = provider.place(record, allele)
-    draft = ScoredVariant(
-        allele.variant,
-        genotype,
-        consequence,
-        record=place,
-        normalised=normalised(allele.variant, provider.reference),
-    )
-    reason = _why_not_called(genotype, allele) or reason or _why_not_the_patients(genotype, allele)
-    return _classified(draft, reason)
+@dataclass(frozen=True)
+class Scorer:
+    """What is opened once to score a VCF, or parts of it.
 
-
-def _read_together(
-    drafts: Iterable[ScoredVariant], provider: ConsequenceProvider
-) -> Iterator[ScoredVariant]:
-    """Yield the drafts, those that meet in a codon read as the sample's haplotypes have them."""
-    if provider.caller is None:
-        yield from drafts
-        return
-    held: deque[ScoredVariant] = deque()
-    for consequence in read_together(_placed(drafts, held), provider.caller):
-        draft = held.popleft()
-        if consequence is not draft.consequence:
-            draft = replace(draft, consequence=consequence, classification=None, reason=None)
-            draft = _classified(draft, None)
-        yield draft
-
-
-def _placed(drafts: Iterable[ScoredVariant], held: deque[ScoredVariant]) -> Iterator[Placed]:
-    for draft in drafts:
-        held.append(draft)
-        line, index = (
-            (draft.record.line_number, draft.record.allele_index) if draft.record else (0, 0)
-        )
-        yield Placed(draft.variant, draft.genotype, line, index, draft.consequence)
-
-
-def _classified(draft: ScoredVariant, reason: str | None) -> ScoredVariant:
-    """Return a draft with its class by rule, or the reason why it gets none and no score."""
-    consequence = draft.consequence
-    if reason is not None:
-        return replace(draft, reason=reason)
-    if consequence is None:
-        return replace(draft, reason="no gene is annotated at this place")
-    classification = classify_by_rule(consequence)
-    if classification is not None:
-        return replace(draft, classification=classification)
-    if consequence.term == MISSENSE and consequence.window is not None:
-        return draft
-    return replace(draft, reason=why_not_scored(consequence))
-
-
-def _expect_common_sequences(
-    drafts: Sequence[ScoredVariant], provider: ConsequenceProvider, path: Path
-) -> None:
-    if provider.reference is None:
-        return
-    # By name and not by reason: a symbolic allele has a reason of its own.
-    foreign = [
-        each
-        for each in drafts
-        if each.consequence is None and provider.reference.name_of(each.variant.chrom) is None
-    ]
-    if drafts and len(foreign) == len(drafts):
-        named = ", ".join(dict.fromkeys(each.variant.chrom for each in foreign[:1000]))
-        raise ReferenceGenomeError(
-            f"{path}: none of its sequences ({named[:80]}) is in the reference; "
-            "give the reference that the VCF was called on"
-        )
-
-
-def _expect_matching_ref(drafts: Sequence[ScoredVariant], path: Path) -> None:
-    """Refuse what the preflight's sample did not show: too many records contradict the reference.
-
-    Of the few in a large file that do, each has that reason.
+    Attributes
+    ----------
+    options : ScoreOptions
+    sample_id : str or None
+    model : MissenseModel
+    provider : ConsequenceProvider
     """
-    wrong = [each for each in drafts if each.reason and each.reason.startswith(REF_CONTRADICTS)]
-    if len(wrong) > (1 - LEAST_REF_MATCH) * len(drafts):
-        raise RefMismatchError(
-            f"{path}: {len(wrong)} of {len(drafts)} alleles: {wrong[0].reason}; "
-            "give the reference that the VCF was called on"
+
+    options: ScoreOptions
+    sample_id: str | None
+    model: MissenseModel
+    provider: ConsequenceProvider
+    _sample: int | None
+
+    @classmethod
+    def open(cls, options: ScoreOptions) -> Scorer:
+        """Open everything that the options name; see :func:`score_vcf` for the errors."""
+        vcf = read_vcf(options.vcf, lenient=options.lenient)
+        sample = choose_sample(vcf.header, options.sample, options.vcf)
+        model = MissenseModel.load(options.model)
+        provider = open_provider(vcf, options.reference, options.genes)
+        return cls(
+            options, None if sample is None else vcf.header.samples[sample], model, provider, sample
         )
 
+    def score_part(
+        self, watch: Watch, part: Part | None = None, bodies: Sequence[Body] = ()
+    ) -> ScoredPart:
+        """Score some lines of the VCF, or all, and write the outputs' bodies on the way.
 
-def _why_not_called(genotype: Genotype | None, allele: Allele) -> str | None:
-    """Return why a reference block says nothing: a copy that was not called is not reference."""
-    if genotype is None or None not in genotype.alleles:
-        return None
-    if allele.index and allele.variant.alt not in UNSPECIFIED:
-        return None
-    return f"the genotype was not called: {genotype}"
+        Parameters
+        ----------
+        watch : Watch
+        part : Part, optional
+            Lines to read; all if left out.
+        bodies : sequence of Body
+            Files to write.
+        """
+        scored = ScoredPart()
+        vcf = read_vcf(self.options.vcf, lenient=self.options.lenient, part=part)
+        began, scoring = time.perf_counter(), 0.0
+        records = draft_records(scored.read(watch.over(vcf.records)), self._sample, self.provider)
+        with ExitStack() as stack:
+            files = [stack.enter_context(scored_file(body, self.options.vcf)) for body in bodies]
+            for handful in handfuls(records):
+                drafted = time.perf_counter()
+                rest = iter(self._filled([each for _, group in handful for each in group], watch))
+                scoring += time.perf_counter() - drafted
+                for record, group in handful:
+                    filled = list(islice(rest, len(group)))
+                    self._account(scored, filled)
+                    for file in files:
+                        file.add(record, filled)
+        scored.deviations = vcf.deviations
+        rest_of_time = time.perf_counter() - began - scoring
+        scored.seconds = {"read_and_place": rest_of_time, "score": scoring}
+        return scored
 
+    def _filled(self, drafts: Sequence[ScoredVariant], watch: Watch) -> list[ScoredVariant]:
+        return score_nucleotides(_fill_scores(drafts, self.model, watch), self.provider)
 
-def _why_not_the_patients(genotype: Genotype | None, allele: Allele) -> str | None:
-    if genotype is None or not allele.index:
-        return None
-    carried = genotype.carries(allele.index)
-    if carried is None:
-        # Merging single-sample files writes ./. at every place that one of them does not have.
-        return f"the genotype was not called: {genotype}"
-    return None if carried else f"the sample does not carry the allele: genotype {genotype}"
+    def expect_common_sequences(self, scored: ScoredPart) -> None:
+        """Refuse a reference that has none of the VCF's sequences.
+
+        Raises
+        ------
+        ReferenceGenomeError
+        """
+        if scored.alleles and scored.foreign == scored.alleles:
+            named = ", ".join(scored.foreign_names)
+            raise ReferenceGenomeError(
+                f"{self.options.vcf}: none of its sequences ({named[:80]}) is in the reference; "
+                "give the reference that the VCF was called on"
+            )
+
+    def expect_matching_ref(self, scored: ScoredPart) -> None:
+        """Refuse what the preflight's sample did not show: too many contradict the reference.
+
+        Of the few in a large file that do, each has that reason.
+
+        Raises
+        ------
+        RefMismatchError
+        """
+        if scored.contradicting > (1 - LEAST_REF_MATCH) * scored.alleles:
+            raise RefMismatchError(
+                f"{self.options.vcf}: {scored.contradicting} of {scored.alleles} alleles: "
+                f"{scored.contradiction}; give the reference that the VCF was called on"
+            )
+
+    def _account(self, scored: ScoredPart, group: Sequence[ScoredVariant]) -> None:
+        scored.listing.add(group)
+        scored.alleles += len(group)
+        for each in group:
+            # By name and not by reason: a symbolic allele has a reason of its own.
+            if each.consequence is None and self.provider.is_foreign(each.variant.chrom):
+                scored.note_foreign(each.variant.chrom)
+            if each.reason and each.reason.startswith(REF_CONTRADICTS):
+                scored.note_contradiction(each.reason)
 
 
 def _fill_scores(
-    drafts: Sequence[ScoredVariant], model: MissenseModel, watch: _Watch
+    drafts: Sequence[ScoredVariant], model: MissenseModel, watch: Watch
 ) -> list[ScoredVariant]:
     """Score every draft that still lacks a score, a class and a reason."""
     waiting = [
@@ -380,7 +344,7 @@ def _fill_scores(
     ]
     filled = list(drafts)
     for start in range(0, len(waiting), _BATCH):
-        watch.step(watch.total or 0)
+        watch.expect_wanted()
         part = waiting[start : start + _BATCH]
         windows = [_known(consequence).window or "" for _, consequence in part]
         mutants = [_known(consequence).mutant or "" for _, consequence in part]
@@ -393,34 +357,3 @@ def _known(consequence: Consequence | None) -> Consequence:
     if consequence is None:
         raise ValueError("a variant without a consequence cannot be scored")
     return consequence
-
-
-def _run_record(path: Path, model: MissenseModel, provider: ConsequenceProvider) -> dict[str, Any]:
-    return {
-        "model": model.folder.name,
-        "weights_sha256": model.folder.weights_sha256(),
-        "input": path.name,
-        "input_sha256": _sha256(path),
-        "build": provider.build,
-        "consequences_from": provider.description,
-        "device": "cpu",
-        "precision": "float32",
-        "versions": library_versions(),
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that a score rests on."""
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            # Run from a source tree that was never installed.
-            continue
-    return found

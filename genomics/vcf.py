@@ -14,7 +14,7 @@ from pathlib import Path
 from genomics.errors import SampleError
 from genomics.variant import Variant
 from genomics.vcf_header import VcfHeader
-from genomics.vcf_lines import numbered_lines
+from genomics.vcf_lines import Part, numbered_lines
 from genomics.vcf_reader import Deviations, LineReader, RecordOrder, VcfRecord
 
 __all__ = [
@@ -106,7 +106,7 @@ def choose_sample(header: VcfHeader, sample: str | None, path: Path) -> int | No
     return 0 if header.samples else None
 
 
-def read_vcf(path: str | Path, *, lenient: bool = False) -> VcfFile:
+def read_vcf(path: str | Path, *, lenient: bool = False, part: Part | None = None) -> VcfFile:
     """Open a VCF, read and check its header, and give its records as a stream.
 
     Parameters
@@ -116,6 +116,9 @@ def read_vcf(path: str | Path, *, lenient: bool = False) -> VcfFile:
     lenient : bool
         Let pass, and note in :attr:`VcfFile.deviations`, what breaks a rule of form only: the
         record can be read, but the file is not as its own header or the specification says.
+    part : Part, optional
+        Lines of the body to read instead of all.
+        A deviation of the header is noted with the part that follows it.
 
     Raises
     ------
@@ -123,9 +126,15 @@ def read_vcf(path: str | Path, *, lenient: bool = False) -> VcfFile:
         The file is missing or unreadable, or a line breaks a rule of the specification.
     """
     path = Path(path)
-    reader = LineReader(path, numbered_lines(path), Deviations() if lenient else None)
+    noted = Deviations() if lenient else None
+    reader = LineReader(path, numbered_lines(path), noted)
     header = reader.header()
-    return VcfFile(path, header, reader.records(header), reader.deviations)
+    if part is not None:
+        # Parts are added up: only one of them may speak of the header.
+        if lenient and part.first > len(header.lines) + 1:
+            noted = Deviations()
+        reader = LineReader(path, numbered_lines(path, part), noted)
+    return VcfFile(path, header, reader.records(header), noted)
 
 
 def alleles(record: VcfRecord, build: str | None) -> list[Allele]:

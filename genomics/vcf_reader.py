@@ -108,6 +108,11 @@ class Deviations:
         if len(self.first) < _DEVIATIONS_KEPT:
             self.first.append(f"line {line_number}: {rule}")
 
+    def extend(self, following: Deviations) -> None:
+        """Take what was let pass in the part of the file that follows."""
+        self.total += following.total
+        self.first = [*self.first, *following.first][:_DEVIATIONS_KEPT]
+
 
 @dataclass(frozen=True)
 class LineReader:

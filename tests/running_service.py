@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
+from genomics.report import VariantReport
 from genomics.synthetic import SyntheticCase
 
 ENDED = ("done", "failed", "cancelled")
@@ -114,8 +115,21 @@ def patient_vcf(case: SyntheticCase, folder: Path, number: int) -> Path:
     return path
 
 
-def long_vcf(case: SyntheticCase, path: Path, copies: int = 500) -> Path:
-    """The made-up variants again and again: work for many seconds."""
-    lines = case.vcf.read_text().splitlines(keepends=True)
-    path.write_text("".join(line if line.startswith("#") else line * copies for line in lines))
+def run_without_timings(report: VariantReport) -> dict[str, Any]:
+    """What the run record says of a report, but for how long it took and where files lay."""
+    run = {k: v for k, v in report.run.items() if k not in ("seconds", "options")}
+    preflight = {k: v for k, v in run["preflight"].items() if k != "seconds"}
+    return run | {"preflight": preflight}
+
+
+def long_vcf(case: SyntheticCase, path: Path) -> Path:
+    """A change at every place of the made-up genome: work for many seconds."""
+    header = [line for line in case.vcf.read_text().splitlines() if line.startswith("#")]
+    name, *bases = case.fasta.read_text().splitlines()
+    chrom = name[1:].split()[0]
+    rows = [
+        f"{chrom}\t{place}\t.\t{ref}\t{'A' if ref != 'A' else 'G'}\t.\tPASS\t.\tGT\t0/1"
+        for place, ref in enumerate("".join(bases).upper(), start=1)
+    ]
+    path.write_text("\n".join([*header, *rows]) + "\n")
     return path

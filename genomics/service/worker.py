@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from genomics.report import VariantReport
 
 _PROGRESS_EVERY_S = 0.1
+_REPORTS = frozenset({"json", "jsonl"})
+"""Outputs that hold the report; the others hold every record."""
 
 
 def serve_jobs(connection: Connection, threads: int, workspace: Path) -> None:
@@ -72,8 +74,10 @@ def _run(
     connection: Connection, name: str, order: Order, vcf: Path, folder: Path
 ) -> tuple[object, ...]:
     try:
-        report = _score(order, vcf, _reporter(connection, name), _listener(connection, name))
-        _write(report, order, vcf, folder)
+        report = _score(
+            order, vcf, folder, _reporter(connection, name), _listener(connection, name)
+        )
+        _write(report, order, folder)
     except CancelledError:
         return ("cancelled", name)
     except Exception as error:
@@ -87,6 +91,7 @@ def _run(
 def _score(
     order: Order,
     vcf: Path,
+    folder: Path,
     progress: Callable[[int, int | None], None],
     cancelled: Callable[[], bool],
 ) -> VariantReport:
@@ -100,23 +105,24 @@ def _score(
         model=order.model,
         progress=progress,
         cancelled=cancelled,
+        # On the way: of a large file the report counts alleles that tables and VCFs hold.
+        out=[output_path(folder, each) for each in order.outputs if each not in _REPORTS],
     )
-    return replace(report, run={**report.run, "input": order.name})
+    # The caller knows the file by its own name, here as in messages.
+    found = {**report.run["preflight"], "input": order.name}
+    return replace(report, run={**report.run, "input": order.name, "preflight": found})
 
 
-def _write(report: VariantReport, order: Order, vcf: Path, folder: Path) -> None:
-    from genomics.output import write_report
+def _write(report: VariantReport, order: Order, folder: Path) -> None:
     from genomics.report_lines import report_lines
 
-    for output in order.outputs:
+    for output in _REPORTS.intersection(order.outputs):
         path = output_path(folder, output)
         if output == "json":
             path.write_text(report.to_json(), encoding="utf-8")
-        elif output == "jsonl":
+        else:
             with path.open("w", encoding="utf-8", newline="\n") as stream:
                 stream.writelines(f"{line}\n" for line in report_lines(report))
-        else:
-            write_report(report, vcf, path)
 
 
 def _reporter(connection: Connection, name: str) -> Callable[[int, int | None], None]:

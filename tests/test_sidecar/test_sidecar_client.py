@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trustme
-from running_service import Service, running
+from running_service import Service, run_without_timings, running
 
 from genomics.report import VariantReport
 from genomics.score import score_vcf
@@ -58,7 +58,7 @@ def order_of(case: SyntheticCase) -> Order:
 
 
 def without_timings(report: VariantReport) -> tuple:
-    run = {k: v for k, v in report.run.items() if k not in ("seconds", "options")}
+    run = run_without_timings(report)
     return report.sample_id, report.ledger, run, [s.variant for s in report.scored]
 
 

@@ -135,7 +135,7 @@ def train(
     if name == "gene-function":
         _train_gene_function(data, out, epochs or 20, seed)
         return
-    from genomics.language_model import PretrainOptions
+    from genomics.missense.language_model import PretrainOptions
     from genomics.training import RECIPES, FitOptions, train_missense
 
     _expect_recipe(name, (*RECIPES, "nucleotide-lstm", "gene-function"))
@@ -162,7 +162,7 @@ def train(
 
 
 def _train_gene_function(data: Path, out: Path, epochs: int, seed: int) -> None:
-    from genomics.gene_function_training import GeneFunctionFitOptions, train_gene_function
+    from genomics.gene_function.training import GeneFunctionFitOptions, train_gene_function
 
     options = GeneFunctionFitOptions(epochs=epochs, seed=seed)
     config = train_gene_function(data, out, options=options, log=_say)
@@ -173,8 +173,8 @@ def _train_gene_function(data: Path, out: Path, epochs: int, seed: int) -> None:
 def _train_nucleotide(
     data: Path, out: Path, epochs: int, members: int, flank: int | None, seed: int
 ) -> None:
-    from genomics.nucleotide import NucleotideLstmConfig
-    from genomics.nucleotide_training import NucleotideFitOptions, train_nucleotide
+    from genomics.nucleotide.network import NucleotideLstmConfig
+    from genomics.nucleotide.training import NucleotideFitOptions, train_nucleotide
 
     network = NucleotideLstmConfig(members=members)
     network = network if flank is None else replace(network, flank=flank)
@@ -215,7 +215,7 @@ def evaluate(
 
 
 def _evaluate_nucleotide(name: str, data: Path, as_json: bool) -> None:
-    from genomics.nucleotide_evaluation import evaluate_nucleotide
+    from genomics.nucleotide.evaluation import evaluate_nucleotide
 
     result = evaluate_nucleotide(name, data)
     if as_json:
@@ -235,7 +235,7 @@ def _evaluate_nucleotide(name: str, data: Path, as_json: bool) -> None:
 
 
 def _evaluate_gene_function(name: str, data: Path, as_json: bool) -> None:
-    from genomics.gene_function_training import evaluate_gene_function
+    from genomics.gene_function.training import evaluate_gene_function
 
     result = evaluate_gene_function(name, data)
     if as_json:
@@ -262,8 +262,8 @@ def explain(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout."),
 ) -> None:
     """Say what moved the score of one missense variant, and which labelled ones are like it."""
-    from genomics.explain_output import ENDINGS, write_explanation
-    from genomics.explain_variant import explain_variant, parse_variant
+    from genomics.explain.of_variant import explain_variant, parse_variant
+    from genomics.explain.output import ENDINGS, write_explanation
     from genomics.output import check_output
 
     parse_variant(variant)

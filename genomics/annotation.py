@@ -12,7 +12,7 @@ from Bio.SeqUtils import seq1
 from genomics.consequence import Consequence, by_severity, protein_window, with_others
 from genomics.escape import SINGLE_EXON
 from genomics.vcf import Allele, VcfRecord
-from genomics.vcf_header import VcfHeader
+from genomics.vcf.header import VcfHeader
 
 _VEP_SEPARATOR = "Format: "
 _SNPEFF_SEPARATOR = "annotations: "

@@ -15,9 +15,6 @@ from genomics.calibration import coverage_table, reliability_table
 from genomics.catalogue import LANGUAGE_MODEL
 from genomics.dataset import find_missense_table, read_missense_table
 from genomics.errors import TableError
-from genomics.evidence import Calibration, observed_evidence
-from genomics.judgement import OUT_OF_DISTRIBUTION, Judgement
-from genomics.language_model import read_language_model, zero_shot
 from genomics.metrics import (
     BOOTSTRAPS,
     auroc,
@@ -25,6 +22,9 @@ from genomics.metrics import (
     missense_subgroups,
     substitution_scores,
 )
+from genomics.missense.evidence import Calibration, observed_evidence
+from genomics.missense.judgement import OUT_OF_DISTRIBUTION, Judgement
+from genomics.missense.language_model import read_language_model, zero_shot
 from genomics.score import MissenseModel, library_versions
 from genomics.seen_windows import were_seen
 

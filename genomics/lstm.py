@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from genomics.encode import ALPHABET, MissenseBatch
-from genomics.networks import (
+from genomics.missense.networks import (
     Ensemble,
     LanguageModel,
     MissenseNetwork,

@@ -20,7 +20,7 @@ from genomics.errors import OutputError
 from genomics.report import ScoredVariant, VariantReport
 from genomics.scored_file import ScoredFile, writing
 from genomics.vcf import read_vcf
-from genomics.vcf_lines import line_end
+from genomics.vcf.lines import line_end
 
 SUFFIXES = (".tsv", ".json", ".vcf", ".vcf.gz")
 _PROBE_BYTES = 2**20

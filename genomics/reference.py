@@ -13,7 +13,7 @@ from genomics.contigs import build_from_accession, build_from_lengths, canonical
 from genomics.errors import BuildMismatchError, ReferenceGenomeError
 from genomics.fasta_index import index_path
 from genomics.vcf import VcfRecord
-from genomics.vcf_header import VcfHeader
+from genomics.vcf.header import VcfHeader
 
 _BLOCK_BP = 2**17
 _BLOCKS_KEPT = 8

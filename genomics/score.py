@@ -19,18 +19,19 @@ from genomics.catalogue import MISSENSE_FORMAT, ModelFolder, open_model
 from genomics.consequence import Consequence
 from genomics.drafts import draft_records
 from genomics.errors import ModelError, ReferenceGenomeError, RefMismatchError
-from genomics.judgement import Judgement, judgement
 from genomics.ledger import expect_closed
-from genomics.networks import Ensemble, NetworkConfig
-from genomics.novelty import novelty
-from genomics.nucleotide_score import score_nucleotides
+from genomics.missense.judgement import Judgement, judgement
+from genomics.missense.networks import Ensemble, NetworkConfig
+from genomics.missense.novelty import novelty
+from genomics.missense.states import ensemble_log_odds
+from genomics.missense.transformer import NETWORKS
+from genomics.nucleotide.score import score_nucleotides
 from genomics.output import Body, bodies_in, folder_of_parts, scored_file, write_outputs
 from genomics.preflight import Preflight, preflight
-from genomics.preflight_build import LEAST_REF_MATCH
+from genomics.preflight.build import LEAST_REF_MATCH
 from genomics.provider import REF_CONTRADICTS, ConsequenceProvider, open_provider
 from genomics.report import ScoredVariant, VariantReport
 from genomics.run_record import library_versions, run_record
-from genomics.states import ensemble_log_odds
 from genomics.stream import (
     Cancelled,
     Progress,
@@ -39,9 +40,8 @@ from genomics.stream import (
     Watch,
     handfuls,
 )
-from genomics.transformer import NETWORKS
 from genomics.vcf import choose_sample, read_vcf
-from genomics.vcf_lines import Part, count_records
+from genomics.vcf.lines import Part, count_records
 
 __all__ = ["MissenseModel", "Scorer", "library_versions", "score_vcf"]
 

@@ -16,7 +16,7 @@ from Bio import bgzf
 from genomics.errors import OutputError
 from genomics.report import COLUMNS, ScoredVariant, table_row
 from genomics.vcf import VcfRecord
-from genomics.vcf_header import VcfHeader
+from genomics.vcf.header import VcfHeader
 
 _HELD_CHARACTERS = 2**16
 _INFO_LINES = (

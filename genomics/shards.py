@@ -26,8 +26,8 @@ from genomics.errors import ClusterError, InputError
 from genomics.output import Body, bodies_in
 from genomics.score import Scorer
 from genomics.stream import ScoredPart, ScoreOptions, Watch
-from genomics.vcf_lines import Part
-from genomics.vcf_parts import parts_by_sequence
+from genomics.vcf.lines import Part
+from genomics.vcf.parts import parts_by_sequence
 
 _PARTS_PER_WORKER = 4
 _SECONDS_BETWEEN_LOOKS = 0.5

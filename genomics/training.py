@@ -17,9 +17,12 @@ from genomics.calibration import abstention_band, fit_platt, sigmoid
 from genomics.catalogue import LANGUAGE_MODEL, MISSENSE_FORMAT, open_model
 from genomics.dataset import SPLIT_PERCENT, find_missense_table, read_missense_table
 from genomics.errors import ModelError
-from genomics.evidence import PRIOR, Calibration, evidence_thresholds
+from genomics.explain.precedents import Precedents
 from genomics.families import split_by_family
-from genomics.fitting import (
+from genomics.lstm import FlankLstmConfig
+from genomics.metrics import auroc, fit_substitution_baseline
+from genomics.missense.evidence import PRIOR, Calibration, evidence_thresholds
+from genomics.missense.fitting import (
     FitOptions,
     LabelledBatch,
     Log,
@@ -29,8 +32,8 @@ from genomics.fitting import (
     fit_network,
     log_odds,
 )
-from genomics.labelled import Work
-from genomics.language_model import (
+from genomics.missense.labelled import Work
+from genomics.missense.language_model import (
     PROTEINS,
     PretrainOptions,
     pretrain,
@@ -39,14 +42,11 @@ from genomics.language_model import (
     relatives_among,
     zero_shot,
 )
-from genomics.lstm import FlankLstmConfig
-from genomics.metrics import auroc, fit_substitution_baseline
+from genomics.missense.networks import Ensemble, MissenseNetwork, NetworkConfig
+from genomics.missense.novelty import fit_novelty
+from genomics.missense.transformer import WindowTransformerConfig
 from genomics.model_folder import expect_new_folder, halved, write_model_folder
-from genomics.networks import Ensemble, MissenseNetwork, NetworkConfig
-from genomics.novelty import fit_novelty
-from genomics.precedents import Precedents
 from genomics.seen_windows import write_seen_windows
-from genomics.transformer import WindowTransformerConfig
 
 RECIPES: dict[str, Callable[..., NetworkConfig]] = {
     "missense-lstm": FlankLstmConfig,

@@ -39,10 +39,8 @@ LEARNING = {"torch", "monai"}
 LEARNING_ROOMS = {f"{OURS}.models", f"{OURS}.training"} | {
     f"{SIDECAR}.{name}"
     for name in (
-        *("encode", "lstm", "states", "score", "shards", "explain", "training", "model_folder"),
-        *("gene_function", "gene_function_training"),
-        *("nucleotide", "nucleotide_folds", "nucleotide_score", "nucleotide_training"),
-        *("fitting", "labelled", "language_model", "networks", "transformer"),
+        *("encode", "lstm", "score", "shards", "training", "model_folder"),
+        *("missense", "nucleotide", "gene_function", "explain"),
     )
 }
 CORE_MAY_IMPORT = {"numpy", "scipy", "skimage"}

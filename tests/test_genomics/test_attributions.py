@@ -15,8 +15,8 @@ from torch import nn
 
 from genomics.encode import ALPHABET, MissenseBatch, encode_missense
 from genomics.errors import ExplanationError
-from genomics.explain import COMPLETENESS_TOLERANCE, WindowNetwork, explain_substitution
-from genomics.explanation import RESIDUES
+from genomics.explain.explanation import RESIDUES
+from genomics.explain.methods import COMPLETENESS_TOLERANCE, WindowNetwork, explain_substitution
 from genomics.lstm import Ensemble, FlankLstmConfig
 from genomics.metrics import spearman
 from genomics.score import MissenseModel

@@ -12,7 +12,8 @@ from genomics.calibration import (
     reliability_table,
     sigmoid,
 )
-from genomics.evidence import (
+from genomics.metrics import precision_at_recall
+from genomics.missense.evidence import (
     STRENGTHS,
     Calibration,
     evidence_code,
@@ -20,8 +21,7 @@ from genomics.evidence import (
     local_likelihood_ratio,
     observed_evidence,
 )
-from genomics.judgement import judgement
-from genomics.metrics import precision_at_recall
+from genomics.missense.judgement import judgement
 
 
 def _draw(count: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from genomics.__main__ import app, run
 from genomics.errors import VariantNameError
-from genomics.explain_variant import parse_variant
+from genomics.explain.of_variant import parse_variant
 from genomics.score import MissenseModel
 
 # Codon 2 is GCT (Ala) at 24-26; C>T at 25 makes it GTT (Val).

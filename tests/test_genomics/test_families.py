@@ -18,7 +18,7 @@ from genomics.families import (
     representative,
     split_by_family,
 )
-from genomics.language_model import relatives_among
+from genomics.missense.language_model import relatives_among
 
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 

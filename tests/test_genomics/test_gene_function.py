@@ -14,14 +14,7 @@ import torch
 
 from genomics.__main__ import app, run
 from genomics.errors import ModelError, TableError
-from genomics.gene_function import (
-    GeneFunctionConfig,
-    GeneFunctionLstm,
-    GeneFunctionModel,
-    encode_proteins,
-    logits_of,
-)
-from genomics.gene_function_dataset import (
+from genomics.gene_function.dataset import (
     FUNCTIONS,
     MANE,
     families,
@@ -30,7 +23,14 @@ from genomics.gene_function_dataset import (
     parts_of,
     read_functions,
 )
-from genomics.gene_function_training import (
+from genomics.gene_function.network import (
+    GeneFunctionConfig,
+    GeneFunctionLstm,
+    GeneFunctionModel,
+    encode_proteins,
+    logits_of,
+)
+from genomics.gene_function.training import (
     GeneFunctionFitOptions,
     balanced_accuracy,
     evaluate_gene_function,

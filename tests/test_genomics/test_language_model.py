@@ -11,16 +11,16 @@ import torch
 
 from genomics.encode import ALPHABET, UNKNOWN, encode_letters, encode_missense
 from genomics.errors import TableError
-from genomics.language_model import (
+from genomics.lstm import FlankLstmConfig
+from genomics.missense.language_model import (
     PretrainOptions,
     pretrain,
     read_proteins,
     unigram_perplexity,
     zero_shot,
 )
-from genomics.lstm import FlankLstmConfig
-from genomics.networks import NetworkConfig
-from genomics.transformer import WindowTransformerConfig
+from genomics.missense.networks import NetworkConfig
+from genomics.missense.transformer import WindowTransformerConfig
 
 _LSTM = FlankLstmConfig(embedding=12, hidden=24, members=1)
 _TRANSFORMER = WindowTransformerConfig(width=24, layers=1, heads=2, feedforward=32)

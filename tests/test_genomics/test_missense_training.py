@@ -20,9 +20,7 @@ from genomics.dataset import Part, part_of_gene, read_missense_table
 from genomics.encode import encode_missense
 from genomics.errors import ModelError, OutputError, TableError
 from genomics.evaluation import evaluate_missense
-from genomics.evidence import STRENGTHS
-from genomics.fitting import FitOptions
-from genomics.language_model import PROTEINS, PretrainOptions
+from genomics.explain.precedents import PRECEDENTS, Precedents
 from genomics.lstm import FlankLstmConfig
 from genomics.metrics import (
     auroc,
@@ -32,11 +30,13 @@ from genomics.metrics import (
     mean_auroc_within_genes,
     substitution_scores,
 )
-from genomics.precedents import PRECEDENTS, Precedents
+from genomics.missense.evidence import STRENGTHS
+from genomics.missense.fitting import FitOptions
+from genomics.missense.language_model import PROTEINS, PretrainOptions
+from genomics.missense.transformer import WindowTransformerConfig
 from genomics.score import MissenseModel
 from genomics.seen_windows import SEEN_WINDOWS, were_seen, write_seen_windows
 from genomics.training import train_missense
-from genomics.transformer import WindowTransformerConfig
 
 GENES = 90
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"

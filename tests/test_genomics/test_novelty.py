@@ -8,7 +8,7 @@ import pytest
 from Bio.Seq import Seq
 
 from genomics.catalogue import open_model
-from genomics.novelty import COMPOSITION, INSIDE, ORDER, UNKNOWN, fit_novelty, novelty
+from genomics.missense.novelty import COMPOSITION, INSIDE, ORDER, UNKNOWN, fit_novelty, novelty
 
 # Residues that follow each other more often than not, as in no uniform sequence.
 _WORDS = ["ALEK", "GSTP", "VILV", "DENQ", "RKFY", "LLSA", "HMWC"]

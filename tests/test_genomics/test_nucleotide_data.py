@@ -13,8 +13,8 @@ from nucleotide_toys import write_mpra
 
 from genomics.errors import TableError
 from genomics.genes import Genes
-from genomics.nucleotide_context import FLANK_BP, SiteContext, layout
-from genomics.nucleotide_dataset import (
+from genomics.nucleotide.context import FLANK_BP, SiteContext, layout
+from genomics.nucleotide.dataset import (
     MITOCHONDRIAL_RNA,
     UNPLACED,
     consequence_class,
@@ -24,8 +24,8 @@ from genomics.nucleotide_dataset import (
     read_mpra,
     with_consequences,
 )
-from genomics.nucleotide_natural import natural_sites
-from genomics.nucleotide_split import (
+from genomics.nucleotide.natural import natural_sites
+from genomics.nucleotide.split import (
     TEST_PERCENT,
     development_folds,
     folds_of_units,

@@ -21,7 +21,12 @@ from genomics.__main__ import app, run
 from genomics.catalogue import open_model
 from genomics.errors import ModelError, OutputError, TableError
 from genomics.metrics import auroc, spearman
-from genomics.nucleotide import (
+from genomics.nucleotide.context import SiteContext
+from genomics.nucleotide.dataset import CANONICAL_SPLICE, SCORABLE, read_dna_table
+from genomics.nucleotide.evaluation import evaluate_nucleotide
+from genomics.nucleotide.folds import NucleotideData
+from genomics.nucleotide.metrics import auroc_within, class_measures, mpra_measures
+from genomics.nucleotide.network import (
     NucleotideLstm,
     NucleotideLstmConfig,
     _kmers,
@@ -30,14 +35,9 @@ from genomics.nucleotide import (
     expression_of,
     log_odds_of,
 )
-from genomics.nucleotide_context import SiteContext
-from genomics.nucleotide_dataset import CANONICAL_SPLICE, SCORABLE, read_dna_table
-from genomics.nucleotide_evaluation import evaluate_nucleotide
-from genomics.nucleotide_folds import NucleotideData
-from genomics.nucleotide_metrics import auroc_within, class_measures, mpra_measures
-from genomics.nucleotide_score import NucleotideModel, score_nucleotides
-from genomics.nucleotide_split import is_test_unit
-from genomics.nucleotide_training import NucleotideFitOptions, train_nucleotide
+from genomics.nucleotide.score import NucleotideModel, score_nucleotides
+from genomics.nucleotide.split import is_test_unit
+from genomics.nucleotide.training import NucleotideFitOptions, train_nucleotide
 from genomics.provider import open_provider
 from genomics.report import NEUTRAL, Classification
 from genomics.score import score_vcf

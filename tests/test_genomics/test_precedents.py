@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomics.errors import TableError
-from genomics.precedents import (
+from genomics.explain.precedents import (
     PRECEDENTS,
     SAME_CHANGE,
     SAME_GENE,

@@ -15,7 +15,7 @@ from genomics.score import Scorer, score_vcf
 from genomics.stream import ScoredPart, ScoreOptions, Watch
 from genomics.synthetic import write_synthetic_case
 from genomics.vcf import read_vcf
-from genomics.vcf_parts import parts_by_sequence
+from genomics.vcf.parts import parts_by_sequence
 
 COPIES = 4
 _SHIFTED = str.maketrans("ACGT", "CGTA")
@@ -93,7 +93,7 @@ def test_chunks_of_any_size_are_put_together(
 ) -> None:
     path = case["folder"] / "plain.vcf"
     expected = parts_by_sequence(path, COPIES)
-    monkeypatch.setattr("genomics.vcf_parts._CHUNK_BYTES", chunk)
+    monkeypatch.setattr("genomics.vcf.parts._CHUNK_BYTES", chunk)
     found = parts_by_sequence(path, COPIES)
     assert [(p.first, p.last, p.offset + p.skip) for p in found] == [
         (p.first, p.last, p.offset + p.skip) for p in expected

@@ -11,8 +11,8 @@ import torch
 from genomics.consequence import protein_window
 from genomics.encode import encode_missense
 from genomics.lstm import Ensemble
+from genomics.missense.states import AT_ONCE, ensemble_log_odds
 from genomics.score import MissenseModel
-from genomics.states import AT_ONCE, ensemble_log_odds
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 

@@ -8,8 +8,8 @@ from Bio.Align import substitution_matrices
 
 from genomics.encode import ALPHABET, PROPERTIES, blosum_signs, encode_missense, residue_facts
 from genomics.lstm import FlankLstmConfig
-from genomics.networks import Ensemble, NetworkConfig, SubstitutionHead, drop_residues
-from genomics.transformer import WindowTransformerConfig
+from genomics.missense.networks import Ensemble, NetworkConfig, SubstitutionHead, drop_residues
+from genomics.missense.transformer import WindowTransformerConfig
 
 
 def test_the_product_of_two_residues_is_their_blosum62_score() -> None:

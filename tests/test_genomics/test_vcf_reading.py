@@ -9,7 +9,7 @@ from genomics_toys import write_vcf
 from genomics.errors import SampleError, VcfError
 from genomics.variant import Genotype
 from genomics.vcf import alleles, choose_sample, read_vcf, samples
-from genomics.vcf_lines import count_records
+from genomics.vcf.lines import count_records
 
 
 @pytest.mark.data

@@ -1,0 +1,1 @@
+"""Why a missense variant has its score: attributions, mutagenesis, precedents."""

@@ -1,0 +1,1 @@
+"""A protein's broad function, from its sequence."""

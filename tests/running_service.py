@@ -114,8 +114,15 @@ def patient_vcf(case: SyntheticCase, folder: Path, number: int) -> Path:
     return path
 
 
-def long_vcf(case: SyntheticCase, path: Path, copies: int = 500) -> Path:
-    """The made-up variants again and again: work for many seconds."""
-    lines = case.vcf.read_text().splitlines(keepends=True)
-    path.write_text("".join(line if line.startswith("#") else line * copies for line in lines))
+def long_vcf(case: SyntheticCase, path: Path) -> Path:
+    """Every single-base change of the made-up genome: work for many seconds."""
+    head = [line for line in case.vcf.read_text().splitlines() if line.startswith("#")]
+    title, *rows = case.fasta.read_text().splitlines()
+    body = [
+        f"{title[1:]}\t{position}\t.\t{ref}\t{alt}\t60\tPASS\t.\tGT\t0/1"
+        for position, ref in enumerate("".join(rows), start=1)
+        for alt in "ACGT"
+        if alt != ref
+    ]
+    path.write_text("\n".join([*head, *body]) + "\n")
     return path

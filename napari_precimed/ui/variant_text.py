@@ -61,9 +61,9 @@ def details_html(variant: Any) -> str:
     """All that is known of one variant, as a small table."""
     place, record = variant.variant, variant.record
     rows = {
-        "Variant": f"{place.key} ({place.build or 'build not known'})",
-        "Gene": _of(variant, "gene"),
         **_assessment(variant),
+        "Gene": _of(variant, "gene"),
+        "Variant": f"{place.key} ({place.build or 'build not known'})",
         "Coding change": _of(variant, "hgvs_c"),
         "Protein change": _of(variant, "hgvs_p"),
         "Genomic change": _of(variant, "hgvs_g"),
@@ -86,9 +86,9 @@ def details_html(variant: Any) -> str:
 def _assessment(variant: Any) -> dict[str, str]:
     """Score, doubt, whether it is a call, and its weight as evidence; or class; or the reason."""
     if variant.score is not None:
-        doubt = f" ± {variant.doubt:.2f} (ensemble's spread)" if variant.doubt is not None else ""
+        doubt = f" ± {variant.doubt:.2f}" if variant.doubt is not None else ""
         return {
-            "Score": probability(variant.score) + doubt,
+            "Score ± doubt" if doubt else "Score": probability(variant.score) + doubt,
             "No call": variant.abstention or "",
             "Evidence": evidence_words(variant.evidence) or "none (neither PP3 nor BP4)",
             "Model": str(variant.model),

@@ -115,14 +115,16 @@ class ExplainRow(QWidget):
         return f"To explain the score, choose {' and '.join(files)} above." if files else ""
 
     def _show(self, found: ExplainedScore, variant: Any, patient: str) -> None:
-        note = ""
+        notes = []
+        if variant.abstention:
+            notes.append(f"The score is no call ({variant.abstention}): read this with caution.")
         if abs(found.score - variant.score) > _SAME_SCORE:
-            note = (
+            notes.append(
                 f"This explains the change read alone, on its main transcript: {found.score:.2f}. "
                 f"The table's {variant.score:.2f} is of another reading."
             )
         title = f"Why {change_text(variant)} has its score (patient {patient})"
-        ExplanationDialog(found, title, note, self.window()).show()
+        ExplanationDialog(found, title, "\n".join(notes), self.window()).show()
 
 
 class ExplanationDialog(QDialog):

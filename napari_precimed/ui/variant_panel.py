@@ -23,6 +23,7 @@ from genomics.errors import GenomicsError
 from napari_precimed.errors import InputError, PatientMismatchError
 from napari_precimed.ui import dialogs
 from napari_precimed.ui.progress_row import ProgressRow
+from napari_precimed.ui.scrolling import fill
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.settings import remote_sidecar
 from napari_precimed.ui.tables import RecordTable
@@ -169,13 +170,15 @@ class VariantPanel(QWidget):
         split.setChildrenCollapsible(False)
         self.table.setMinimumHeight(70)
         self.details.setMinimumHeight(48)
-        layout = QVBoxLayout(self)
+        inside = QWidget(self)
+        layout = QVBoxLayout(inside)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.summary)
         layout.addWidget(split, 1)
         layout.addWidget(self.explain)
+        fill(self, inside)
 
 
 class FileButton(QPushButton):

@@ -168,6 +168,8 @@ class VariantPanel(QWidget):
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
+        # It takes what is left; else its preferred height would scroll the button out of sight.
+        split.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Ignored)
         self.table.setMinimumHeight(70)
         self.details.setMinimumHeight(48)
         inside = QWidget(self)

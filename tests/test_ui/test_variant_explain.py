@@ -21,7 +21,7 @@ from ui_scans import small_scan
 from genomics.report import ScoredVariant, VariantReport
 from genomics.score import score_vcf
 from genomics.synthetic import SyntheticCase, write_synthetic_case
-from napari_precimed.ui.desk import LESIONS, PATIENT, PLUGIN, open_desk
+from napari_precimed.ui.desk import PATIENT, PLUGIN
 from napari_precimed.ui.layers import image_layer
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.variant_explain import ExplanationDialog
@@ -90,23 +90,6 @@ def test_every_variant_of_a_real_report_shows_what_the_report_holds(report: Vari
         assert ("<b>Weakened by</b>" in text) == bool(
             each.classification and each.classification.exceptions
         )
-
-
-def test_all_that_is_told_at_once_does_not_push_the_window_off_a_small_screen(
-    viewer: Viewer, report: VariantReport, wait: Callable
-) -> None:
-    viewer.window.resize(1280, 800)
-    open_desk(viewer)
-    lesions = viewer.window.add_plugin_dock_widget(PLUGIN, LESIONS)[1]
-    widget = viewer.window.add_plugin_dock_widget(PLUGIN, PATIENT)[1].variants
-    viewer.add_layer(Layer.create(*image_layer(small_scan("P-1"))))
-    Session.of(viewer).set_variants(report)
-    lesions.trust.told.setText("What moved the answer, in three lines. " * 4)
-    for each in (lesions.trust.told, lesions.progress, widget.progress):
-        each.show()
-    QApplication.processEvents()
-    assert widget.window().minimumSizeHint().height() <= 800
-    wait(lambda: not Session.of(viewer).saver.busy)
 
 
 def test_what_is_missing_for_an_explanation_is_said(

@@ -61,6 +61,7 @@ def take_pictures(scratch: Path) -> None:
 
     viewer.open_sample(PLUGIN, "phantom_ct")
     raise_tab(SEGMENT)
+    viewer.reset_view()  # the docks have their sizes only now
     segment, lesions, patient = panels[SEGMENT], panels[LESIONS], panels[PATIENT]
     segment.run.click()
     wait(lambda: segment.progress.bar.maximum() > 0 or not segment.progress.running)
@@ -80,7 +81,9 @@ def take_pictures(scratch: Path) -> None:
     raise_tab(PATIENT)
     patient.variants.load_vcf(files.vcf)
     wait(lambda: not patient.variants.progress.running)
-    patient.variants.table.selectRow(0)
+    table = patient.variants.table
+    rows = range(table.model().rowCount())
+    table.selectRow(next(row for row in rows if table.record_at(row).score is not None))
     keep("window")
     viewer.theme = "light"
     keep("window-light")

@@ -123,13 +123,14 @@ def run_without_timings(report: VariantReport) -> dict[str, Any]:
 
 
 def long_vcf(case: SyntheticCase, path: Path) -> Path:
-    """A change at every place of the made-up genome: work for many seconds."""
-    header = [line for line in case.vcf.read_text().splitlines() if line.startswith("#")]
-    name, *bases = case.fasta.read_text().splitlines()
-    chrom = name[1:].split()[0]
-    rows = [
-        f"{chrom}\t{place}\t.\t{ref}\t{'A' if ref != 'A' else 'G'}\t.\tPASS\t.\tGT\t0/1"
-        for place, ref in enumerate("".join(bases).upper(), start=1)
+    """Every single-base change of the made-up genome: work for many seconds."""
+    head = [line for line in case.vcf.read_text().splitlines() if line.startswith("#")]
+    title, *rows = case.fasta.read_text().splitlines()
+    body = [
+        f"{title[1:]}\t{position}\t.\t{ref}\t{alt}\t60\tPASS\t.\tGT\t0/1"
+        for position, ref in enumerate("".join(rows), start=1)
+        for alt in "ACGT"
+        if alt != ref
     ]
-    path.write_text("\n".join([*header, *rows]) + "\n")
+    path.write_text("\n".join([*head, *body]) + "\n")
     return path

@@ -27,7 +27,7 @@ LEVELS = {
     **dict.fromkeys(("_version", "errors"), 0),
     "core": 1,
     **dict.fromkeys(("models", "io", "export"), 2),
-    **dict.fromkeys(("pipeline", "sidecar", "store", "training"), 3),
+    **dict.fromkeys(("pipeline", "explained_score", "sidecar", "store", "training"), 3),
     **dict.fromkeys(("ui", "cli"), 4),
     **dict.fromkeys(("", "__main__"), 5),
 }

@@ -194,5 +194,7 @@ def _precedents(model: MissenseModel, data: Path | None) -> tuple[Precedents | N
     elif beside.is_file():
         every, where = Precedents.read(beside), "the table it was trained on"
     else:
-        return None, "nowhere: none ships with the model; name the labelled table with --data"
+        return None, (
+            "nowhere: none ships with the model; genomics explain --data looks in a labelled table"
+        )
     return every.of_genes(model.folder.genes_seen()), where

@@ -46,7 +46,7 @@ def judgement(
         Of a model folder, with ``abstention`` and ``evidence``.
     score, doubt : float
     unusual : str or None
-        From :func:`genomics.novelty.novelty`.
+        From :func:`genomics.missense.novelty.novelty`.
     """
     if unusual is not None:
         return Judgement(score, doubt, f"{OUT_OF_DISTRIBUTION}: {unusual}", None)

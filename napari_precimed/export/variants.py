@@ -12,6 +12,21 @@ from napari_precimed.export.content import Table
 
 MAX_VARIANTS, MAX_BY_RULE = 30, 15
 DISRUPTIVE = "likely disruptive"
+_NO_CALL = "no call: "
+_BY_MODEL = (
+    "An assessment with a number is the model's calibrated probability that the change is "
+    "pathogenic, ± the standard deviation of its ensemble."
+)
+_NOTES = {
+    _NO_CALL: "No call: the model leaves this change undecided, or the protein is unlike any that "
+    "it learnt from; the number is then no answer.",
+    "PP3": "PP3: computational evidence for pathogenic, as strong as the model's calibration "
+    "supports (Pejaver et al. 2022).",
+    "BP4": "BP4: computational evidence for benign, as strong as the model's calibration supports "
+    "(Pejaver et al. 2022).",
+    "filtered: ": "Filtered: the record failed these filters of its caller; it may be an artefact.",
+}
+"""What is explained below the table, where the table says it."""
 _NONE_READ = "No variants were read."
 
 
@@ -62,18 +77,12 @@ def variant_table(report: VariantReportLike | None) -> Table:
         hidden = int(by_rule.sum()) - int((kept["classification"] == DISRUPTIVE).sum())
         more = f"{len(frame) - len(kept):,} more in variants.tsv, {hidden:,} of them {DISRUPTIVE}."
         more = more if len(frame) > len(kept) else ""
-    by_model = (
-        "An assessment with a number is the model's calibrated probability that the change is "
-        "pathogenic, ± the standard deviation of its ensemble."
-    )
-    filtered = "Filtered: the record failed these filters of its caller; it may be an artefact."
-    filtered = filtered if any("filtered: " in row[4] for row in rows) else ""
     return Table(
         "Variants, the most noteworthy first",
         ("Gene", "Change", "Consequence", "Place", "Genotype", "Assessment", "Given by"),
         (1.05, 2.0, 1.5, 1.8, 1.15, 1.35, 1.9),
         rows,
-        tuple(note for note in (more, by_model, filtered) if note) if rows else (),
+        _notes(rows, more),
         _NONE_READ if report is None else "The VCF holds no variant of this sample.",
     )
 
@@ -93,6 +102,15 @@ def ledger_table(report: VariantReportLike | None) -> Table:
             ),
         ]
     return Table("Account of all variants", ("", "Count"), (6.0, 1.0), tuple(rows), (), _NONE_READ)
+
+
+def _notes(rows: tuple[tuple[str, ...], ...], more: str) -> tuple[str, ...]:
+    """How many are not shown, and what the words of the genotypes and assessments mean."""
+    if not rows:
+        return ()
+    told = "\n".join(f"{row[4]}\n{row[5]}" for row in rows)
+    notes = (more, _BY_MODEL, *(note for word, note in _NOTES.items() if word in told))
+    return tuple(note for note in notes if note)
 
 
 def _rows(frame: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
@@ -123,10 +141,15 @@ def _failed(each: Mapping[Any, Any]) -> str | None:
 
 
 def _assessment(each: Mapping[Any, Any]) -> str:
-    """The class, or the calibrated score with its doubt, or why there is neither."""
+    """The class, or the score with its doubt, limits and evidence, or why there is neither."""
     if each["classification"]:
         return str(each["classification"])
     if each["score"] is not None:
         doubt = "" if each["doubt"] is None else f" ± {each['doubt']:.2f}"
-        return f"{say.probability(each['score'])}{doubt}"
+        lines = [f"{say.probability(each['score'])}{doubt}"]
+        if each["abstention"]:
+            lines.append(_NO_CALL + each["abstention"].replace(": ", ", ", 1))
+        if each["evidence"]:
+            lines.append(say.evidence_words(each["evidence"]))
+        return "\n".join(say.shortened(line, 110) for line in lines)
     return f"not scored: {say.shortened(each['reason'])}"

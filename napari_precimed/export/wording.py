@@ -49,6 +49,15 @@ def probability(value: float) -> str:
     return "<0.01" if value < 0.005 else f"{value:.2f}"
 
 
+def evidence_words(code: str | None) -> str:
+    """``PP3_very_strong`` as ``PP3, very strong (for pathogenic)``; nothing where there is none."""
+    if not code:
+        return ""
+    rule, _, strength = code.partition("_")
+    side = {"PP3": " (for pathogenic)", "BP4": " (for benign)"}.get(rule, "")
+    return f"{rule}, {strength.replace('_', ' ')}{side}"
+
+
 def attributes(values: Mapping[str, float] | None) -> str:
     """What readers would probably write, in the order of the model's outputs."""
     if not values:

@@ -7,7 +7,8 @@ from qtpy.QtCore import Qt
 
 PLUGIN = "napari-precimed"
 PATIENT, SEGMENT, LESIONS = "Patient and variants", "Segment", "Lesions"
-_HEIGHTS_PX = [440, 290]
+_HEIGHTS_PX, _WIDTH_PX = [440, 290], 440
+"""Wide enough for a lesion's class and how sure its outline is."""
 
 
 def open_desk(viewer: Viewer) -> None:
@@ -17,3 +18,4 @@ def open_desk(viewer: Viewer) -> None:
     lesions, _ = viewer.window.add_plugin_dock_widget(PLUGIN, LESIONS)
     patient.raise_()
     patient.window().resizeDocks([patient, lesions], _HEIGHTS_PX, Qt.Vertical)
+    lesions.window().resizeDocks([lesions], [_WIDTH_PX], Qt.Horizontal)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import time
 
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_precimed.ui.worker import Task
+from napari_precimed.ui.worker import Task, problem_text
 
 
 class ProgressRow(QWidget):
@@ -19,6 +27,8 @@ class ProgressRow(QWidget):
         self.bar.setTextVisible(False)
         self.text = QLabel(self)
         self.text.setWordWrap(True)
+        self.text.setTextInteractionFlags(Qt.TextSelectableByMouse)
+        self.text.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Minimum)
         self.cancel = QPushButton("Cancel", self)
         self.cancel.clicked.connect(self._cancel)
         top = QHBoxLayout()
@@ -51,7 +61,7 @@ class ProgressRow(QWidget):
         self.cancel.setEnabled(True)
         self.cancel.show()
         task.progressed.connect(self._progressed)
-        task.failed.connect(lambda _: self._ended(f"{task.title} failed."))
+        task.failed.connect(lambda error: self._ended(_failure(task.title, error)))
         task.cancelled.connect(lambda: self._ended(f"{task.title} cancelled; nothing changed."))
         task.succeeded.connect(lambda _: self._ended(f"Done in {self._elapsed()}."))
         task.finished.connect(self._finished)
@@ -96,6 +106,12 @@ class ProgressRow(QWidget):
         self._task = None
         self.bar.hide()
         self.cancel.hide()
+
+
+def _failure(title: str, error: BaseException) -> str:
+    """The whole message: napari's notification cuts it after some words, and goes away."""
+    text = problem_text(error, title)
+    return text if text.startswith(f"{title} failed") else f"{title} failed. {text}"
 
 
 def _duration(seconds: float) -> str:

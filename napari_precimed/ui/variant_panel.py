@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -24,9 +23,12 @@ from genomics.errors import GenomicsError
 from napari_precimed.errors import InputError, PatientMismatchError
 from napari_precimed.ui import dialogs
 from napari_precimed.ui.progress_row import ProgressRow
+from napari_precimed.ui.scrolling import fill
 from napari_precimed.ui.session import Session
 from napari_precimed.ui.settings import remote_sidecar
-from napari_precimed.ui.tables import Column, RecordTable
+from napari_precimed.ui.tables import RecordTable
+from napari_precimed.ui.variant_explain import ExplainRow
+from napari_precimed.ui.variant_text import details_html, variant_columns
 from napari_precimed.ui.worker import show_problem
 
 _NO_VARIANTS = "No variants yet. Load the patient's VCF."
@@ -43,15 +45,16 @@ class VariantPanel(QWidget):
         super().__init__()
         self._session = session
         self.load = QPushButton("Load VCF…", self)
-        self.reference = _FileButton("Reference…", "Reference sequence (FASTA)", _FASTA)
-        self.genes = _FileButton("Genes…", "Gene models (GFF3)", _GFF)
+        self.reference = FileButton("Reference…", "Reference sequence (FASTA)", _FASTA)
+        self.genes = FileButton("Genes…", "Gene models (GFF3)", _GFF)
         self.summary = QLabel(_NO_VARIANTS, self)
         self.table = RecordTable(variant_columns(), self)
         self.details = QTextBrowser(self)
         self.progress = ProgressRow(self)
+        self.explain = ExplainRow(self.progress, self.reference, self.genes, self)
         self._lay_out()
         self.load.clicked.connect(self._ask_vcf)
-        self.table.chosen.connect(lambda each: self.details.setHtml(details_html(each)))
+        self.table.chosen.connect(self._show_details)
         session.case_changed.connect(self.refresh)
         self.refresh()
 
@@ -80,7 +83,14 @@ class VariantPanel(QWidget):
         self.summary.setText(_NO_VARIANTS if report is None else _ledger_text(report))
         self.details.setHtml(f"<p>{_HINT}</p>")
         self.details.setVisible(report is not None)
+        self.explain.setVisible(report is not None)
+        self.explain.show_variant(None)
         self.load.setEnabled(not self.progress.running)
+
+    def _show_details(self, variant: Any) -> None:
+        self.details.setHtml(details_html(variant))
+        case = self._session.case
+        self.explain.show_variant(variant, case.patient.id if case else None)
 
     def _sample_of(self, samples: list[str]) -> str | None:
         if len(samples) < 2:
@@ -158,18 +168,25 @@ class VariantPanel(QWidget):
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 2)
         split.setChildrenCollapsible(False)
+        # It takes what is left; else its preferred height would scroll the button out of sight.
+        split.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Ignored)
         self.table.setMinimumHeight(70)
         self.details.setMinimumHeight(48)
-        layout = QVBoxLayout(self)
+        inside = QWidget(self)
+        layout = QVBoxLayout(inside)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.summary)
         layout.addWidget(split, 1)
+        layout.addWidget(self.explain)
+        fill(self, inside)
 
 
-class _FileButton(QPushButton):
+class FileButton(QPushButton):
     """Chooses a file that stays chosen for the next VCF."""
+
+    chosen = Signal()
 
     def __init__(self, title: str, purpose: str, pattern: str) -> None:
         super().__init__(title)
@@ -184,116 +201,12 @@ class _FileButton(QPushButton):
         self.setText(path.name[:18] if path else self.text())
         if path:
             self.setToolTip(f"{self._purpose}: {path}")
+        self.chosen.emit()
 
     def _ask(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, self._purpose, "", self._pattern)
         if name:
             self.choose(Path(name))
-
-
-def variant_columns() -> tuple[Column, ...]:
-    """The columns of the variant table."""
-    return (
-        Column("Gene", "Gene symbol", lambda v: _of(v, "gene"), lambda v: _of(v, "gene") or None),
-        Column("Change", "Protein change, else coding change, else position", change_text,
-               change_text),
-        Column("Score", "Calibrated probability of being pathogenic, or the class by rule",
-               score_text, _score_value),
-        Column("Consequence", "Sequence Ontology term", consequence_text, consequence_text),
-        Column("Zygosity", "How the sample carries it", lambda v: v.zygosity or "not known",
-               lambda v: v.zygosity),
-        Column("Filter", "The caller's filters that the record failed", filter_text, filter_text),
-        Column("Why", "The rule, or the reason why there is no score", why_text, why_text),
-    )  # fmt: skip
-
-
-def change_text(variant: Any) -> str:
-    """The most telling name of a variant."""
-    return _of(variant, "hgvs_p") or _of(variant, "hgvs_c") or variant.variant.key
-
-
-def consequence_text(variant: Any) -> str:
-    """Its consequence in words: ``missense variant``."""
-    terms = variant.consequence.terms if variant.consequence else ()
-    return ", ".join(terms).replace("_", " ")
-
-
-def score_text(variant: Any) -> str:
-    """Its score or class; a dash where it has neither, never 0."""
-    if variant.score is not None:
-        return f"{variant.score:.2f}"
-    return variant.classification.label if variant.classification else "–"
-
-
-def why_text(variant: Any) -> str:
-    """The model, the rule, or the reason for having no score."""
-    if variant.score is not None:
-        return str(variant.model)
-    return variant.classification.rule if variant.classification else str(variant.reason)
-
-
-def filter_text(variant: Any) -> str:
-    """``filtered: MAPQ0``, ``PASS``, or a dash where the file does not say."""
-    if variant.failed_filters is not None:
-        return f"filtered: {variant.failed_filters}"
-    return (variant.record.filters if variant.record else None) or "–"
-
-
-def details_html(variant: Any) -> str:
-    """All that is known of one variant, as a small table."""
-    place, record = variant.variant, variant.record
-    doubt = f" ± {variant.doubt:.2f} (spread of the ensemble)" if variant.doubt is not None else ""
-    rows = {
-        "Variant": f"{place.key} ({place.build or 'build not known'})",
-        "Gene": _of(variant, "gene"),
-        "Coding change": _of(variant, "hgvs_c"),
-        "Protein change": _of(variant, "hgvs_p"),
-        "Genomic change": _of(variant, "hgvs_g"),
-        "Transcript": _of(variant, "transcript"),
-        "Consequence": consequence_text(variant),
-        **_readings(variant),
-        "Annotated by": _of(variant, "source"),
-        "Genotype": f"{variant.genotype or 'not given'} ({variant.zygosity or 'not known'})",
-        "Filter": filter_text(variant),
-        "Score" if variant.score is not None else "Class": score_text(variant) + doubt,
-        "Why": why_text(variant),
-        "In the file": f"line {record.line_number}, {record.key}" if record else "",
-    }
-    cells = "".join(
-        f"<tr><td><b>{name}</b>&nbsp;&nbsp;</td><td>{escape(str(text))}</td></tr>"
-        for name, text in rows.items()
-        if text
-    )
-    return f"<table cellspacing='2'>{cells}</table>"
-
-
-def _readings(variant: Any) -> dict[str, str]:
-    """What it was read together with, and what it is read otherwise."""
-    compound = variant.consequence.compound if variant.consequence else None
-    if compound is None:
-        return {}
-    rows = {"Read with": f"{', '.join(compound.partners)}: {compound.phase} ({compound.evidence})"}
-    for how in ("alone", "together"):
-        other = getattr(compound, how)
-        if other is not None:
-            named = other.hgvs_p or other.hgvs_c or ""
-            rows[f"If read {how}"] = f"{', '.join(other.terms).replace('_', ' ')} {named}".strip()
-    return rows
-
-
-def _of(variant: Any, name: str) -> str:
-    return (getattr(variant.consequence, name, None) or "") if variant.consequence else ""
-
-
-def _score_value(variant: Any) -> float | None:
-    """Sorting value: disruptive by rule above every score, neutral by rule below."""
-    if variant.score is not None:
-        return float(variant.score)
-    if variant.classification is None:
-        return None
-    return {"likely disruptive": 2.0, "possibly disruptive": 1.5}.get(
-        variant.classification.label, -1.0
-    )
 
 
 def _ledger_text(report: Any) -> str:

@@ -122,11 +122,16 @@ class Task(QObject):
         self.finished.emit()
 
 
-def show_problem(error: BaseException, title: str) -> None:
-    """One notification: our errors in their own words, others in short, the rest in the log."""
+def problem_text(error: BaseException, title: str) -> str:
+    """What a user reads of an error: ours in their own words, others in short."""
     if isinstance(error, (PrecimedError, GenomicsError)):
-        show_error(str(error))
-        return
-    details = error.details if isinstance(error, ComputationError) else ""
-    log.error("%s failed: %s\n%s", title, error, details, exc_info=error)
-    show_error(f"{title} failed: {error} The details are in the log.")
+        return str(error)
+    return f"{title} failed: {error} The details are in the log."
+
+
+def show_problem(error: BaseException, title: str) -> None:
+    """One notification; what nobody foresaw also goes to the log, in full."""
+    if not isinstance(error, (PrecimedError, GenomicsError)):
+        details = error.details if isinstance(error, ComputationError) else ""
+        log.error("%s failed: %s\n%s", title, error, details, exc_info=error)
+    show_error(problem_text(error, title))

@@ -115,6 +115,27 @@ def test_no_probability_claims_certainty(case: Case) -> None:
     assert table.rows[0][5] == ">0.99 ± 0.00"
 
 
+def test_a_score_that_is_no_call_is_printed_with_its_reason_and_its_evidence(case: Case) -> None:
+    first, second = case.variants.scored[1:3]
+    held = replace(first, score=0.81, doubt=0.05, abstention="undecided: between 0.18 and 0.82",
+                   evidence="PP3_supporting")  # fmt: skip
+    foreign = replace(second, score=0.02, doubt=None, abstention="out of distribution: its order")
+    benign = replace(second, score=0.01, doubt=0.0, evidence="BP4_very_strong")
+    report = VariantReport("P-01", (held, foreign, benign), case.variants.run)
+    content = report_content(replace(case, variants=report, lesion_sets=()))
+    table = content.variants
+    assert [row[5] for row in table.rows] == [
+        "0.81 ± 0.05\nno call: undecided, between 0.18 and 0.82\nPP3, supporting (for pathogenic)",
+        "0.02\nno call: out of distribution, its order",
+        "0.01 ± 0.00\nBP4, very strong (for benign)",
+    ]
+    assert [note.partition(":")[0] for note in table.notes][1:] == ["No call", "PP3", "BP4"]
+    for text in (_Page(html_of(content)).text, " ".join(_pdf_text(pdf_of(content)))):
+        assert "between0.18and0.82" in "".join(text.split())
+    plain = replace(case, variants=VariantReport("P-01", (second,), {}), lesion_sets=())
+    assert len(report_content(plain).variants.notes) == 1  # nothing is explained that is not there
+
+
 def test_many_variants_are_cut_and_the_rest_is_pointed_to(case: Case) -> None:
     by_rule = case.variants.scored[-1]
     many = VariantReport("P-01", case.variants.scored + (by_rule,) * 50, case.variants.run)

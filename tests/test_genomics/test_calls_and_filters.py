@@ -120,7 +120,7 @@ def test_the_reports_table_says_which_filters_failed(filtered: VariantReport) ->
 
 def test_the_window_says_which_filters_failed(filtered: VariantReport) -> None:
     pytest.importorskip("PySide6", reason="the window needs Qt")
-    from napari_precimed.ui.variant_panel import details_html, variant_columns
+    from napari_precimed.ui.variant_text import details_html, variant_columns
 
     (column,) = [each for each in variant_columns() if each.title == "Filter"]
     assert [column.text(each) for each in filtered.scored] == [

@@ -195,7 +195,7 @@ def test_both_readings_reach_the_report_and_come_back(tmp_path: Path) -> None:
 def test_the_panel_and_the_report_show_both_readings(tmp_path: Path) -> None:
     """A clinician who sees one reading of an unphased pair must see the other beside it."""
     from napari_precimed.export.variants import variant_table
-    from napari_precimed.ui.variant_panel import details_html
+    from napari_precimed.ui.variant_text import details_html
 
     files = write_toy_genome(tmp_path)
     rows = ["toy_plus 24 . G A . PASS . GT 0/1", "toy_plus 25 . C A . PASS . GT 0/1"]

@@ -188,7 +188,9 @@ class LineReader:
     def _deviates(self, number: int, rule: str) -> None:
         if self.deviations is None:
             raise VcfError(
-                self.path, number, f"{rule}; mend the file, or read it all the same with --lenient"
+                self.path,
+                number,
+                f"{rule}; mend the file, or have `python -m genomics score --lenient` read it",
             )
         self.deviations.note(number, rule)
 

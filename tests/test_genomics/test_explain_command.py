@@ -42,7 +42,7 @@ def test_json_says_all_and_agrees_with_the_score(
     assert total == pytest.approx(found["log_odds"] - found["baseline_log_odds"], abs=0.01)
     assert -1 <= found["agreement"] <= 1
     assert found["precedents"] == []
-    assert "name the labelled table with --data" in found["precedents_from"]
+    assert "explain --data looks in a labelled table" in found["precedents_from"]
     assert found["run"]["weights_sha256"]
 
 

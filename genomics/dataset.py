@@ -1,4 +1,4 @@
-"""The table of labelled missense variants, and its split by gene."""
+"""The labelled missense variants and their split by gene, and the proteins without labels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from genomics.errors import TableError
 
 MISSENSE_TABLE = "missense_windows.tsv.gz"
 WINDOW_RESIDUES = 101
+PROTEINS = "proteins.fasta.gz"
 SPLIT_PERCENT: Mapping[str, int] = {"train": 80, "validation": 10, "test": 10}
 
 Part = Literal["train", "validation", "test"]
@@ -110,3 +111,27 @@ def part_of_gene(gene: str, seed: int) -> Part:
     if percent < SPLIT_PERCENT["train"]:
         return "train"
     return "validation" if percent < 100 - SPLIT_PERCENT["test"] else "test"
+
+
+def read_proteins(path: Path) -> dict[str, str]:
+    """Read a FASTA file of proteins, plain or gzipped, as ``{name: sequence}``.
+
+    Raises
+    ------
+    TableError
+        It cannot be read or holds no protein.
+    """
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="ascii") as stream:
+            records = stream.read().split(">")[1:]
+    except (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError) as error:
+        raise TableError(f"{path}: not a readable FASTA file of proteins: {error}") from error
+    proteins = {}
+    for record in records:
+        head, _, body = record.partition("\n")
+        name = head.split()[0] if head.strip() else ""
+        proteins[name] = "".join(body.split()).upper()
+    if not any(proteins.values()):
+        raise TableError(f"{path}: holds no protein; give a FASTA file of protein sequences")
+    return proteins

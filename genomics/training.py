@@ -15,7 +15,13 @@ import torch
 
 from genomics.calibration import abstention_band, fit_platt, sigmoid
 from genomics.catalogue import LANGUAGE_MODEL, MISSENSE_FORMAT, open_model
-from genomics.dataset import SPLIT_PERCENT, find_missense_table, read_missense_table
+from genomics.dataset import (
+    PROTEINS,
+    SPLIT_PERCENT,
+    find_missense_table,
+    read_missense_table,
+    read_proteins,
+)
 from genomics.errors import ModelError
 from genomics.explain.precedents import Precedents
 from genomics.families import split_by_family
@@ -34,11 +40,9 @@ from genomics.missense.fitting import (
 )
 from genomics.missense.labelled import Work
 from genomics.missense.language_model import (
-    PROTEINS,
     PretrainOptions,
     pretrain,
     read_language_model,
-    read_proteins,
     relatives_among,
     zero_shot,
 )

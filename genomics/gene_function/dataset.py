@@ -7,10 +7,8 @@ name; proteins whose name says none, or two, are left out.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,10 +18,10 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from genomics.dataset import Part, read_tab_separated
+from genomics.dataset import PROTEINS, Part, read_proteins, read_tab_separated
 from genomics.errors import TableError
 
-PROTEINS, MANE = "proteins.fasta.gz", "MANE.GRCh38.v1.5.summary.txt.gz"
+MANE = "MANE.GRCh38.v1.5.summary.txt.gz"
 _NOT_THE_ENZYME = (
     r"(?!.*(inhibitor|binding|anchor|substrate|associated|regulatory|interacting|like))"
 )
@@ -63,28 +61,6 @@ def function_of(name: str) -> str | None:
     """Return the one broad function that a gene's approved name tells; None where none or two."""
     found = [label for label, pattern in FUNCTIONS.items() if re.search(pattern, name)]
     return found[0] if len(found) == 1 else None
-
-
-def read_proteins(path: Path) -> dict[str, str]:
-    """Read a gzipped FASTA of proteins: residues by the name up to the first blank.
-
-    Raises
-    ------
-    TableError
-        The file is missing or damaged.
-    """
-    found: dict[str, list[str]] = {}
-    try:
-        with gzip.open(path, "rt", encoding="ascii") as stream:
-            for line in stream:
-                if line.startswith(">"):
-                    name = line[1:].split()[0]
-                    found[name] = []
-                else:
-                    found[name].append(line.strip())
-    except (OSError, EOFError, zlib.error, UnicodeError, IndexError, UnboundLocalError) as error:
-        raise TableError(f"{path}: not a readable FASTA of proteins ({error})") from error
-    return {name: "".join(lines) for name, lines in found.items()}
 
 
 def read_functions(data: Path) -> pd.DataFrame:

@@ -6,11 +6,9 @@ gene of validation or test are left out, so that nothing of those families is kn
 
 from __future__ import annotations
 
-import gzip
 import math
 import pickle
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,10 @@ from torch import nn
 
 from genomics.catalogue import LANGUAGE_MODEL
 from genomics.encode import ALPHABET, GAP, UNKNOWN, encode_letters
-from genomics.errors import ModelError, TableError
+from genomics.errors import ModelError
 from genomics.families import find_relatives
 from genomics.missense.networks import LanguageModel, NetworkConfig
 
-PROTEINS = "proteins.fasta.gz"
 _END = 16
 """Empty places on either side of a protein: the networks learn what its ends look like."""
 
@@ -58,30 +55,6 @@ class PretrainOptions:
     weight_decay: float = 1e-2
     bfloat16: bool = False
     seed: int = 0
-
-
-def read_proteins(path: Path) -> dict[str, str]:
-    """Read a FASTA file of proteins, plain or gzipped, as ``{name: sequence}``.
-
-    Raises
-    ------
-    TableError
-        It cannot be read or holds no protein.
-    """
-    try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="ascii") as stream:
-            records = stream.read().split(">")[1:]
-    except (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError) as error:
-        raise TableError(f"{path}: not a readable FASTA file of proteins: {error}") from error
-    proteins = {}
-    for record in records:
-        head, _, body = record.partition("\n")
-        name = head.split()[0] if head.strip() else ""
-        proteins[name] = "".join(body.split()).upper()
-    if not any(proteins.values()):
-        raise TableError(f"{path}: holds no protein; give a FASTA file of protein sequences")
-    return proteins
 
 
 def read_language_model(folder: Path) -> dict[str, torch.Tensor]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from genomics.dataset import read_proteins
 from genomics.encode import ALPHABET, UNKNOWN, encode_letters, encode_missense
 from genomics.errors import TableError
 from genomics.lstm import FlankLstmConfig
 from genomics.missense.language_model import (
     PretrainOptions,
     pretrain,
-    read_proteins,
     unigram_perplexity,
     zero_shot,
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from genomics.__main__ import app, run
 from genomics.catalogue import ZOO, built_in_models, open_model
-from genomics.dataset import Part, part_of_gene, read_missense_table
+from genomics.dataset import PROTEINS, Part, part_of_gene, read_missense_table
 from genomics.encode import encode_missense
 from genomics.errors import ModelError, OutputError, TableError
 from genomics.evaluation import evaluate_missense
@@ -32,7 +32,7 @@ from genomics.metrics import (
 )
 from genomics.missense.evidence import STRENGTHS
 from genomics.missense.fitting import FitOptions
-from genomics.missense.language_model import PROTEINS, PretrainOptions
+from genomics.missense.language_model import PretrainOptions
 from genomics.missense.transformer import WindowTransformerConfig
 from genomics.score import MissenseModel
 from genomics.seen_windows import SEEN_WINDOWS, were_seen, write_seen_windows

@@ -222,7 +222,8 @@ def _score(
         )  # fmt: skip
     ledger = json.loads(said.read_text())["ledger"]
     whole = ledger["scored"] + ledger["by_rule"] + sum(ledger["not_scored"].values())
-    assert ledger["alleles"] == whole, "the ledger does not close"
+    if ledger["alleles"] != whole:
+        raise SystemExit(f"the ledger does not close: {ledger['alleles']} alleles, {whole} told of")
     return cost, ledger
 
 

@@ -244,8 +244,7 @@ def _consequence(sequence: GeneSequence, change: Variant, gene: str | None) -> C
     every = [
         each for each in sequence.caller.consequences(change) if gene is None or each.gene == gene
     ]
-    # RefSeqGene files mark no preferred transcript, and list the exons of a gene once more without
-    # its coding sequence; a transcript that codes is what a report speaks of.
+    # RefSeqGene files mark no preferred transcript; one that codes is what a report speaks of.
     coding = [
         each for each in every if not any(term.startswith("non_coding") for term in each.terms)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
+from genomics.calibration import sigmoid
 from genomics.metrics import Floats
 from genomics.nucleotide.dataset import SCORABLE
 from genomics.nucleotide.metrics import (
@@ -89,7 +90,7 @@ def test_measures(
 
 def probabilities(log_odds: Floats, line: Mapping[str, float]) -> Floats:
     """Return the calibrated probability of each log-odds."""
-    return np.asarray(1 / (1 + np.exp(-(line["slope"] * log_odds + line["intercept"]))))
+    return sigmoid(line["slope"] * log_odds + line["intercept"])
 
 
 def baseline_fractions(rows: pd.DataFrame, folds: Mapping[str, int]) -> dict[str, float]:

@@ -91,15 +91,7 @@ def _check_definition(kind: str, value: Mapping[str, str], version: str) -> None
 
 def _check_alt(value: Mapping[str, str], version: str) -> None:
     name = value["ID"]
-    if not _META_NUMBER.match(value.get("Number", ".")):
-        raise HeaderRuleError(
-            f"##ALT ID={name}: Number must be a count, A, R, G or '.'; found {value['Number']!r}"
-        )
-    if value.get("Type", "String") not in _META_TYPES:
-        raise HeaderRuleError(
-            f"##ALT ID={name}: Type must be one of {', '.join(sorted(_META_TYPES))}; "
-            f"found {value['Type']!r}"
-        )
+    _check_number_and_type("ALT", value)
     keys = list(value)
     if {"Number", "Type"} <= set(keys) and keys.index("Number") > keys.index("Type"):
         raise HeaderRuleError(f"##ALT ID={name}: Number must stand before Type")
@@ -115,6 +107,20 @@ def _check_alt(value: Mapping[str, str], version: str) -> None:
         )
 
 
+def _check_number_and_type(kind: str, value: Mapping[str, str]) -> None:
+    """Of a line that need not give them."""
+    name = value["ID"]
+    if not _META_NUMBER.match(value.get("Number", ".")):
+        raise HeaderRuleError(
+            f"##{kind} ID={name}: Number must be a count, A, R, G or '.'; found {value['Number']!r}"
+        )
+    if value.get("Type", "String") not in _META_TYPES:
+        raise HeaderRuleError(
+            f"##{kind} ID={name}: Type must be one of {', '.join(sorted(_META_TYPES))}; "
+            f"found {value['Type']!r}"
+        )
+
+
 def _check_name(kind: str, name: str, version: str) -> None:
     if "*" in name and version >= "VCFv4.3" and not HLA_CONTIG.match(name):
         raise HeaderRuleError(f"##{kind}: an ID must not hold '*'; found {name!r}")
@@ -122,15 +128,7 @@ def _check_name(kind: str, name: str, version: str) -> None:
 
 def _check_meta(value: Mapping[str, str]) -> None:
     name = value["ID"]
-    if not _META_NUMBER.match(value.get("Number", ".")):
-        raise HeaderRuleError(
-            f"##META ID={name}: Number must be a count, A, R, G or '.'; found {value['Number']!r}"
-        )
-    if value.get("Type", "String") not in _META_TYPES:
-        raise HeaderRuleError(
-            f"##META ID={name}: Type must be one of {', '.join(sorted(_META_TYPES))}; "
-            f"found {value['Type']!r}"
-        )
+    _check_number_and_type("META", value)
     values = value.get("Values", "[]")
     if not (values.startswith("[") and values.endswith("]")):
         raise HeaderRuleError(

@@ -169,7 +169,6 @@ def overlapping(before: LesionSet, after: LesionSet, to_after: NDArray) -> set[L
     The parameters are those of `compare`.
     """
     into = np.linalg.inv(after.geometry.affine) @ to_after @ before.geometry.affine
-    ratio = before.geometry.voxel_volume_mm3 / after.geometry.voxel_volume_mm3
     pairs = set()
     for lesion in before:
         box = tuple(slice(a, b) for a, b in lesion.bbox)
@@ -179,7 +178,7 @@ def overlapping(before: LesionSet, after: LesionSet, to_after: NDArray) -> set[L
         )
         for label in np.unique(there[there > 0]):
             other = after.lesion(int(label))
-            shared_mm3 = np.count_nonzero(there == label) * ratio * after.geometry.voxel_volume_mm3
+            shared_mm3 = np.count_nonzero(there == label) * before.geometry.voxel_volume_mm3
             if shared_mm3 >= _LEAST_SHARE * min(lesion.volume_mm3, other.volume_mm3):
                 pairs.add((lesion.label, other.label))
     return pairs

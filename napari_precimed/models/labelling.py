@@ -73,7 +73,8 @@ def label_lesions(
     index = np.arange(1, count + 1)
     voxels = np.flatnonzero(pieces)  # few, so that nothing below looks at the whole scan
     piece = pieces.ravel()[voxels]
-    volume_mm3 = np.bincount(piece, minlength=count + 1)[1:] * voxel_mm3
+    size = np.bincount(piece, minlength=count + 1)[1:]
+    volume_mm3 = size * voxel_mm3
     peak = np.zeros(count + 1, np.float32)
     np.maximum.at(peak, piece, probability.ravel()[voxels])
     peak = peak[1:]
@@ -84,7 +85,7 @@ def label_lesions(
     chosen = index[keep][rank]
     number = np.zeros(count + 1, np.int32)
     number[chosen] = np.arange(1, len(chosen) + 1)
-    mean = np.bincount(piece, probability.ravel()[voxels])[1:] / np.bincount(piece)[1:]
+    mean = np.bincount(piece, probability.ravel()[voxels])[1:] / size
     confidence = {n: float(mean[c - 1]) for n, c in enumerate(chosen, start=1)}
     labels.ravel()[voxels] = number[piece]
     return labels, confidence

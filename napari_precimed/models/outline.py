@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -121,15 +122,15 @@ class Outlines:
             and the outliner is not asked.
         """
         seen, mask = self._look(image, point, least_peak)
-        tile, finder = seen.tile, seen.found()
+        tile, finder = seen.tile, seen.found
         inner = tile.inner
         agreement = None
-        if mask.any():
+        if mask.any() and len(self.mirrors) > 1:
             agreement = agreement_of(outlines(seen.ways()[:, *inner], mask[inner], self.threshold))
         return Outline(
             tile.place,
             tile.point_in(inner),
-            seen.probability()[inner],
+            seen.probability[inner],
             mask[inner],
             float(finder[mask].max()) if mask.any() else 0.0,
             agreement,
@@ -174,12 +175,12 @@ class Outlines:
             tile = Tile.around(image, point, depth)
             finder = self._mirrored(self.finder, tile.grey[None], self._flips)
             seen = _Seen(tile, self.mirrors, self._flips, finder, None, self.finder_share)
-            if seen.found().max() < least_peak:
+            if seen.found.max() < least_peak:
                 return seen, np.zeros(tile.grey.shape, bool)
             patch, inside = tile.patch()
             shown = np.stack([patch, point_map(patch.shape, tile.point_in(inside))])
             seen = replace(seen, outliner=self._mirrored(self.outliner, shown, self.mirrors))
-            mask = piece_at(seen.probability() >= self.threshold, tile.point)
+            mask = piece_at(seen.probability >= self.threshold, tile.point)
             if not tile.cuts(mask):
                 break
         return seen, mask
@@ -212,14 +213,16 @@ class _Seen:
     outliner: torch.Tensor | None
     finder_share: float
 
+    @cached_property
     def found(self) -> NDArray[np.float32]:
         """The finder's probability."""
         return np.asarray(torch.sigmoid(self.finder.mean(dim=0)).numpy(), np.float32)
 
+    @cached_property
     def probability(self) -> NDArray[np.float32]:
         """The mean of both."""
         outliner = None if self.outliner is None else self.outliner.mean(dim=0)
-        return self._mean(self.found(), outliner)
+        return self._mean(self.found, outliner)
 
     def ways(self) -> NDArray[np.float32]:
         """The mean of both by each mirroring alone, shape (mirrorings, z, y, x)."""

@@ -159,8 +159,9 @@ def _add_spots(
     rng: np.random.Generator,
 ) -> None:
     """Put one to six small bright lesions into a slab, in place; all (z, y, x)."""
-    tissue = brain & (mask == 0) & (image > np.median(image[brain]) * 0.8 if brain.any() else brain)
-    places = np.argwhere(tissue)
+    if not brain.any():
+        return
+    places = np.argwhere(brain & (mask == 0) & (image > np.median(image[brain]) * 0.8))
     if not len(places):
         return
     z, y, x = (np.arange(n, dtype=np.float32) for n in image.shape)

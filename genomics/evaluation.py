@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from genomics.catalogue import LANGUAGE_MODEL
 from genomics.dataset import find_missense_table, read_missense_table
 from genomics.errors import TableError
 from genomics.metrics import (
-    BOOTSTRAPS,
     auroc,
     missense_metrics,
     missense_subgroups,
@@ -25,7 +23,8 @@ from genomics.metrics import (
 from genomics.missense.evidence import Calibration, observed_evidence
 from genomics.missense.judgement import OUT_OF_DISTRIBUTION, Judgement
 from genomics.missense.language_model import read_language_model, zero_shot
-from genomics.score import MissenseModel, library_versions
+from genomics.run_record import evaluation_record
+from genomics.score import MissenseModel
 from genomics.seen_windows import were_seen
 
 if TYPE_CHECKING:
@@ -95,15 +94,7 @@ def evaluate_missense(name: str | Path, data: Path) -> dict[str, Any]:
         ),
         "subgroups": missense_subgroups(unseen, probability),
         **_limits(model, unseen, judged),
-        "run": {
-            "weights_sha256": model.folder.weights_sha256(),
-            "data_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-            "bootstraps": BOOTSTRAPS,
-            "resampled": "genes",
-            "versions": library_versions(),
-            "device": "cpu",
-            "seconds": round(time.perf_counter() - began, 1),
-        },
+        "run": evaluation_record(model.folder, "genes", began, source),
     }
 
 

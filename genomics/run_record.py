@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from genomics.catalogue import ModelFolder
+from genomics.metrics import BOOTSTRAPS
 from genomics.preflight import Preflight
 from genomics.provider import ConsequenceProvider
 from genomics.stream import ScoredPart, ScoreOptions
@@ -47,6 +49,33 @@ def run_record(
     }
     run["seconds"] = {each: round(value, 3) for each, value in scored.seconds.items()}
     return run
+
+
+def evaluation_record(
+    model: ModelFolder, resampled: str, began: float, source: Path | None = None
+) -> dict[str, Any]:
+    """Return what the reader of an evaluation must know to make it again, as plain JSON values.
+
+    Parameters
+    ----------
+    model : ModelFolder
+    resampled : str
+        What the bootstrap draws.
+    began : float
+        ``time.perf_counter()`` when it began.
+    source : Path, optional
+        The table that it was measured on, where it is one file.
+    """
+    data = {} if source is None else {"data_sha256": _sha256(source)}
+    return {
+        "weights_sha256": model.weights_sha256(),
+        **data,
+        "bootstraps": BOOTSTRAPS,
+        "resampled": resampled,
+        "versions": library_versions(),
+        "device": "cpu",
+        "seconds": round(time.perf_counter() - began, 1),
+    }
 
 
 def _sha256(path: Path) -> str:

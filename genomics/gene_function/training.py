@@ -28,9 +28,9 @@ from genomics.gene_function.network import (
     logits_of,
     softmax,
 )
-from genomics.metrics import BOOTSTRAPS, Floats, GeneBootstrap, auroc, expected_calibration_error
+from genomics.metrics import Floats, GeneBootstrap, auroc, expected_calibration_error
 from genomics.model_folder import expect_new_folder, write_model_folder
-from genomics.score import library_versions
+from genomics.run_record import evaluation_record
 
 Log = Callable[[str], None]
 _PENALTIES = (1e-5, 1e-4, 1e-3)
@@ -229,14 +229,7 @@ def evaluate_gene_function(name: str | Path, data: Path) -> dict[str, Any]:
         },
         "metrics": _metrics(test, probability, baseline, train),
         "subgroups": _recalls(test, probability, baseline),
-        "run": {
-            "weights_sha256": model.folder.weights_sha256(),
-            "bootstraps": BOOTSTRAPS,
-            "resampled": "families",
-            "versions": library_versions(),
-            "device": "cpu",
-            "seconds": round(time.perf_counter() - began, 1),
-        },
+        "run": evaluation_record(model.folder, "families", began),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from genomics.errors import TableError
-from genomics.metrics import BOOTSTRAPS, Floats
+from genomics.metrics import Floats
 from genomics.nucleotide.dataset import (
     DNA_TABLE,
     MPRA_TABLE,
@@ -33,7 +32,7 @@ from genomics.nucleotide.metrics import (
 from genomics.nucleotide.score import NucleotideModel
 from genomics.nucleotide.training import predict_effects
 from genomics.nucleotide.verdicts import test_measures
-from genomics.score import library_versions
+from genomics.run_record import evaluation_record
 
 _OVERALL = ("auroc", "auroc_consequence_only", "difference")
 
@@ -84,15 +83,7 @@ def evaluate_nucleotide(name: str | Path, data: Path) -> dict[str, Any]:
         "n": counts | {"elements": int(elements["element"].nunique())},
         "metrics": metrics,
         "subgroups": [_subgroup(key, each, model) for key, each in classes.items()],
-        "run": {
-            "weights_sha256": model.folder.weights_sha256(),
-            "data_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-            "bootstraps": BOOTSTRAPS,
-            "resampled": "genes, and loci of elements",
-            "versions": library_versions(),
-            "device": "cpu",
-            "seconds": round(time.perf_counter() - began, 1),
-        },
+        "run": evaluation_record(model.folder, "genes, and loci of elements", began, source),
     }
 
 

@@ -33,6 +33,9 @@ _REPORTS = frozenset({"json", "jsonl"})
 """Outputs that hold the report; the others hold every record."""
 
 
+_REMOVALS = 20
+
+
 def serve_jobs(connection: Connection, threads: int, workspace: Path) -> None:
     """Work until the connection closes; the target of a worker process.
 
@@ -66,7 +69,11 @@ def _end_with_service(workspace: Path) -> None:
     service = multiprocessing.parent_process()
     if service is not None:
         wait([service.sentinel])
-        shutil.rmtree(workspace, ignore_errors=True)
+        for _ in range(_REMOVALS):  # the job's thread may still be writing there
+            shutil.rmtree(workspace, ignore_errors=True)
+            if not workspace.exists():
+                break
+            time.sleep(0.05)
         os._exit(1)
 
 

@@ -34,6 +34,7 @@ _REPORTS = frozenset({"json", "jsonl"})
 
 
 _REMOVALS = 20
+_GRACE_S = 0.2  # between the closing of the connection and the end of a service that dies
 
 
 def serve_jobs(connection: Connection, threads: int, workspace: Path) -> None:
@@ -52,11 +53,15 @@ def serve_jobs(connection: Connection, threads: int, workspace: Path) -> None:
     with contextlib.suppress(AttributeError, OSError, ValueError):  # a process without a stderr
         os.dup2(sys.stderr.fileno(), 1)  # stdout is the service's, for its one line
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    threading.Thread(target=_end_with_service, args=(workspace,), daemon=True).start()
+    watcher = threading.Thread(target=_end_with_service, args=(workspace,), daemon=True)
+    watcher.start()
     while True:
         try:
             message = connection.recv()
         except (EOFError, OSError):
+            service = multiprocessing.parent_process()
+            if service is not None and wait([service.sentinel], _GRACE_S):
+                watcher.join()  # it cleans up and ends us; returning now would cut it short
             return
         if message[0] == "job":  # a cancel that came too late is for nobody
             _, name, order, vcf, folder = message
